@@ -1,0 +1,18 @@
+//! linkgate: a reverse-proxy authentication gateway.
+//!
+//! The modules in reading order; `ARCHITECTURE.md` has the map and the invariants.
+
+pub mod admin;
+pub mod clock;
+pub mod identity;
+pub mod issuer;
+pub mod mosaic;
+pub mod origin;
+pub mod pages;
+pub mod portal;
+pub mod proxy;
+pub mod secret;
+pub mod session;
+pub mod setting;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,3 @@
+//! linkgate
+
+fn main() {}

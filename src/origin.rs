@@ -1,0 +1,260 @@
+//! Where things are: the authority of a `Host` header and the configured public origin, each in one spelling.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// Host and port of a request, canonical: lower case, IDNA, no trailing dot, default ports left open.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Authority {
+    /// A domain name or an address as `url` writes it (`[::1]` for IPv6).
+    pub host: String,
+    /// The port where one was written.
+    pub port: Option<u16>,
+}
+
+impl Authority {
+    /// Reads the value of a `Host` header or an `:authority` (RFC 9110 section 7.2); `None` when it has two readings.
+    pub fn parse(text: &str) -> Option<Self> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        if text.is_empty() || text.len() > 300 || !text.bytes().all(plain) {
+            return None;
+        }
+        let (host, port) = match text.rfind(':') {
+            Some(colon) if !text.ends_with(']') => {
+                let (host, port) = (&text[..colon], &text[colon + 1..]);
+                if port.is_empty() || port.len() > 5 || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return None;
+                }
+                (host, Some(port.parse().ok()?))
+            }
+            _ => (text, None),
+        };
+        let host = url::Host::parse(host).ok()?.to_string();
+        let host = host.strip_suffix('.').unwrap_or(&host);
+        (!host.is_empty()).then(|| Self { host: host.to_owned(), port })
+    }
+}
+
+/// How visitors reach the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain HTTP, for this machine only.
+    Http,
+    /// HTTPS.
+    Https,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port that a URL of this scheme leaves out.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// The public address of the gateway, from configuration alone: scheme, host and port, no path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Origin {
+    /// How visitors reach it.
+    pub scheme: Scheme,
+    /// The host in canonical form.
+    pub host: String,
+    /// The port, the scheme's own where the URL has none.
+    pub port: u16,
+}
+
+impl Origin {
+    /// Whether a request with this authority is meant for the origin: same host, same port.
+    pub fn is(&self, authority: &Authority) -> bool {
+        self.host == authority.host && self.port == authority.port.unwrap_or(self.scheme.default_port())
+    }
+
+    /// Host and port as a `Host` header carries them: the scheme's own port is left out.
+    pub fn authority(&self) -> String {
+        if self.port == self.scheme.default_port() { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+    }
+
+    /// The absolute URL of a path below the origin.
+    pub fn join(&self, path: &str) -> String {
+        format!("{self}{path}")
+    }
+
+    /// Whether only this machine can reach the host.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost"
+            || self.host.ends_with(".localhost")
+            || match url::Host::parse(&self.host) {
+                Ok(url::Host::Ipv4(address)) => address.is_loopback(),
+                Ok(url::Host::Ipv6(address)) => address.is_loopback(),
+                _ => false,
+            }
+    }
+
+    /// Whether cookies carry `Secure` and the `__Host-` prefix: always, but on plain HTTP.
+    pub fn is_secure(&self) -> bool {
+        self.scheme == Scheme::Https
+    }
+}
+
+/// As in a URL, without a trailing slash.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
+    }
+}
+
+impl From<Origin> for String {
+    fn from(origin: Origin) -> Self {
+        origin.to_string()
+    }
+}
+
+impl TryFrom<String> for Origin {
+    type Error = BadOrigin;
+
+    fn try_from(text: String) -> Result<Self, BadOrigin> {
+        let url = Url::parse(&text).map_err(|_| BadOrigin::NotAUrl)?;
+        let scheme = match url.scheme() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return Err(BadOrigin::Scheme),
+        };
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+            return Err(BadOrigin::Path);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(BadOrigin::NotAUrl);
+        }
+        let host = url.host_str().ok_or(BadOrigin::NotAUrl)?.trim_end_matches('.').to_owned();
+        // The same reader as for requests, so that what is configured can be met by a request.
+        Authority::parse(&host).ok_or(BadOrigin::Host)?;
+        let origin = Self { scheme, host, port: url.port().unwrap_or(scheme.default_port()) };
+        if origin.scheme == Scheme::Http && !origin.is_loopback() {
+            return Err(BadOrigin::PlainHttp);
+        }
+        Ok(origin)
+    }
+}
+
+/// Why a text cannot be the public address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadOrigin {
+    /// It does not parse.
+    #[error("expected a URL like \"https://app.example.com\"")]
+    NotAUrl,
+    /// Neither `http` nor `https`.
+    #[error("expected a URL that begins with https://")]
+    Scheme,
+    /// There is more than scheme, host and port.
+    #[error("expected scheme, host and port only, without a path")]
+    Path,
+    /// The host is a pattern or has characters that no host has.
+    #[error("expected one host name, not a pattern")]
+    Host,
+    /// Plain HTTP would show links and cookies to the network.
+    #[error("plain http:// works for localhost only; sign-in on a network needs https://")]
+    PlainHttp,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn authorities_have_one_spelling() {
+        let check = |input: &str, expected: Option<(&str, Option<u16>)>| {
+            let found = Authority::parse(input).map(|found| (found.host, found.port));
+            assert_eq!(found, expected.map(|(host, port)| (host.to_owned(), port)), "{input:?}");
+        };
+        check("example.com", Some(("example.com", None)));
+        check("EXAMPLE.com:8080", Some(("example.com", Some(8080))));
+        check("example.com.", Some(("example.com", None)));
+        check("127.0.0.1:80", Some(("127.0.0.1", Some(80))));
+        check("[::1]:8080", Some(("[::1]", Some(8080))));
+        check("[0:0::1]", Some(("[::1]", None)));
+        for wrong in [
+            "",
+            ".",
+            ":80",
+            "a b",
+            "a/b",
+            "user@host",
+            "a<b",
+            "host:",
+            "host:x",
+            "host:99999",
+            "host:080080",
+            "::1",
+            "[::1",
+            "a,b",
+            "a\\b",
+            "%61",
+            "a?b",
+            "a#b",
+            "a:1:2",
+            "*.example.com",
+        ] {
+            check(wrong, None);
+        }
+    }
+
+    #[test]
+    fn origins_are_scheme_host_and_port() {
+        let check = |input: &str, expected: Result<&str, BadOrigin>| {
+            let found = Origin::try_from(input.to_owned()).map(|origin| origin.to_string());
+            assert_eq!(found, expected.map(str::to_owned), "{input:?}");
+        };
+        check("https://App.example.com", Ok("https://app.example.com"));
+        check("https://app.example.com:443/", Ok("https://app.example.com"));
+        check("https://app.example.com:8443", Ok("https://app.example.com:8443"));
+        check("http://localhost:8080", Ok("http://localhost:8080"));
+        check("http://[::1]:8080", Ok("http://[::1]:8080"));
+        check("http://127.0.0.1:8080", Ok("http://127.0.0.1:8080"));
+        check("app.example.com", Err(BadOrigin::NotAUrl));
+        check("ftp://example.com", Err(BadOrigin::Scheme));
+        check("https://example.com/app", Err(BadOrigin::Path));
+        check("https://example.com/?x", Err(BadOrigin::Path));
+        check("https://*.example.com", Err(BadOrigin::Host));
+        check("https://user@example.com", Err(BadOrigin::NotAUrl));
+        check("http://example.com", Err(BadOrigin::PlainHttp));
+    }
+
+    #[test]
+    fn an_origin_is_met_by_host_and_port() {
+        let is = |origin: &str, authority: &str| {
+            Origin::try_from(origin.to_owned())
+                .expect("the origin is well formed")
+                .is(&Authority::parse(authority).expect("the authority is well formed"))
+        };
+        assert!(is("https://a.example", "a.example"));
+        assert!(is("https://a.example", "A.example:443"));
+        assert!(!is("https://a.example", "a.example:80"));
+        assert!(!is("https://a.example", "b.example"));
+        assert!(is("http://localhost:8080", "localhost:8080"));
+        assert!(!is("http://localhost:8080", "localhost"));
+    }
+
+    proptest! {
+        #[test]
+        fn an_accepted_authority_is_a_fixed_point(text in "[ -~]{0,24}") {
+            if let Some(authority) = Authority::parse(&text) {
+                prop_assert_eq!(Authority::parse(&authority.host).map(|again| again.host), Some(authority.host));
+            }
+        }
+    }
+}

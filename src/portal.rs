@@ -1,0 +1,3 @@
+//! Everything under `/.linkgate/`.
+
+pub mod sign_in;

@@ -1,0 +1,47 @@
+//! The proxy: pingora's phases in order.
+
+use serde::{Deserialize, Serialize};
+
+use crate::setting::Span;
+
+pub mod route;
+
+/// `[limits]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of a request's header fields, names and values together.
+    pub header_bytes: usize,
+    /// Header fields of a request.
+    pub header_fields: usize,
+    /// Bytes of a request target.
+    pub target_bytes: usize,
+    /// The time for a whole request header to arrive.
+    pub header_timeout: Span,
+    /// How long a connection may be idle between two requests.
+    pub keep_alive: Span,
+    /// Bytes per second below which a request or answer body is given up.
+    pub body_bytes_per_second: usize,
+    /// Bytes of a request body, without a limit where there is none.
+    pub body_bytes: Option<u64>,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one client address.
+    pub connections_per_peer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes: 32 * 1024,
+            header_fields: 100,
+            target_bytes: 16 * 1024,
+            header_timeout: Span::seconds(15),
+            keep_alive: Span::seconds(60),
+            body_bytes_per_second: 100,
+            body_bytes: None,
+            connections: 10_000,
+            connections_per_peer: 1_000,
+        }
+    }
+}
