@@ -1,10 +1,10 @@
 //! What people see: the pages, in the operator's theme and words.
 //!
-//! A part fills a [`View`] and gets HTML back; which page and which status is the caller's business.
+//! A part fills a [`View`] and gets HTML back; which page it is and which status it has is the caller's business.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use minijinja::value::{Serde, merge_maps};
 use minijinja::{Environment, UndefinedBehavior, Value};
 use serde::Serialize;
@@ -12,14 +12,28 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 use crate::origin::Origin;
 
+mod assets;
+mod catalogue;
+mod functions;
+mod mail_domains;
 mod theme;
+mod views;
 
+pub use assets::Asset;
+pub use mail_domains::{Webmail, suggestion};
 pub use theme::{BadColor, Color, Theme};
+pub use views::*;
 
-/// Everything that is needed to show a page: templates, messages, theme and assets.
+use assets::Assets;
+use catalogue::{Catalogue, ENGLISH};
+use theme::{Contact, Palette};
+
+/// Everything that is needed to show a page: templates, messages, theme and assets. Built once.
 #[derive(Debug)]
 pub struct Pages {
     environment: Environment<'static>,
+    catalogue: Arc<Catalogue>,
+    assets: Assets,
     app: String,
 }
 
@@ -38,20 +52,149 @@ pub trait View: Serialize {
     const TEMPLATE: &'static str;
 }
 
-/// A file that pages refer to, below `/.linkgate/assets/`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asset {
-    /// Its media type.
-    pub content_type: &'static str,
-    /// Its content.
-    pub body: Bytes,
-    /// The value of `Cache-Control`.
-    pub cache_control: &'static str,
+macro_rules! embedded {
+    ($($name:literal),+ $(,)?) => {
+        &[$(($name, include_str!(concat!("../templates/", $name)))),+]
+    };
+}
+
+const TEMPLATES: &[(&str, &str)] = embedded![
+    "layout.html",
+    "part_fields.html",
+    "part_new_link.html",
+    "part_suggestion.html",
+    "sign_in.html",
+    "check_email.html",
+    "signed_in_elsewhere.html",
+    "link_expired.html",
+    "link_used.html",
+    "newer_email.html",
+    "other_browser.html",
+    "already_signed_in.html",
+    "no_access.html",
+    "problem.html",
+    "sign_in_unavailable.html",
+    "too_many_requests.html",
+    "sign_out.html",
+    "signed_out.html",
+    "cookies_blocked.html",
+    "not_found.html",
+    "unknown_host.html",
+    "stale_form.html",
+    "bad_request.html",
+    "refused.html",
+];
+
+/// What is shown when a template fails: our mistake, and no reason to show nothing.
+const PLAIN_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Something went wrong</title>\
+    <h1>Something went wrong on our side</h1><p>Try again in a moment.</p></html>\n";
+
+impl Pages {
+    /// Reads the theme's files (paths are below `base_dir`), checks its colours, and parses templates and messages.
+    ///
+    /// # Errors
+    /// When the logo or the contact cannot be used, or the accent cannot be read on a page.
+    pub fn new(theme: &Theme, public_url: &Origin, base_dir: &Path) -> Result<Self, Error> {
+        let palette = Palette::of(theme.accent)?;
+        let assets = Assets::new(palette, theme.logo.as_deref(), base_dir)?;
+        let contact = theme.contact.as_deref().map(Contact::parse).transpose()?;
+        let app = theme.name.clone().unwrap_or_else(|| public_url.host.clone());
+        let catalogue = Arc::new(Catalogue::embedded()?);
+
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        functions::add_to(&mut environment, &catalogue);
+        let initial = app.chars().next().map(|first| first.to_uppercase().to_string());
+        environment.add_global("app", app.clone());
+        environment.add_global("initial", initial.unwrap_or_default());
+        environment.add_global("contact", Value::from(Serde(&contact)));
+        environment.add_global("logo", assets.has_logo());
+        environment.add_global("accent", palette.light().to_string());
+        environment.add_global("on_accent", palette.on_light().to_string());
+        environment.add_global("lang", ENGLISH);
+        environment.add_global("dir", "ltr");
+        for (name, source) in TEMPLATES {
+            environment.add_template(name, source).map_err(|source| Error::Template { name, source })?;
+        }
+        Ok(Self { environment, catalogue, assets, app })
+    }
+
+    /// The application's name: the theme's, or the public host.
+    pub fn app_name(&self) -> &str {
+        &self.app
+    }
+
+    /// The page of `view`.
+    pub fn show<V: View>(&self, view: &V, frame: Frame<'_>) -> String {
+        let values = [Value::from(Serde(view)), Value::from(Serde(frame))];
+        self.render(V::TEMPLATE, merge_maps(values))
+    }
+
+    /// A template with its values. Pages extend `layout.html`; with `request_id` and `now` in `values` a page has a
+    /// foot with both. A template that fails is logged and gives a plain page.
+    pub fn render(&self, template: &str, values: Value) -> String {
+        let page = self.environment.get_template(template).and_then(|template| template.render(values));
+        page.unwrap_or_else(|error| {
+            tracing::error!(template, error = &error as &dyn std::error::Error, "failed to render a page");
+            PLAIN_PAGE.to_owned()
+        })
+    }
+
+    /// An asset by its fixed name: `style.css`, `theme.css`, `page.js`, and `logo` where there is one. Pages refer to
+    /// them below `/.linkgate/assets/`.
+    pub fn asset(&self, name: &str) -> Option<Asset> {
+        self.assets.find(name)
+    }
+
+    /// How many messages were asked for and not there, since the start.
+    pub fn missing_messages(&self) -> u64 {
+        self.catalogue.missing()
+    }
 }
 
 /// Why the pages cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The logo is not there or cannot be read.
+    #[error("read the logo `{path}`")]
+    ReadLogo {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The logo is larger than 64 KiB.
+    #[error("use the logo `{path}`: it is larger than 64 KiB")]
+    LargeLogo {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The logo is not an image that every browser shows.
+    #[error("use the logo `{path}`: it is neither SVG, nor PNG, nor WebP")]
+    StrangeLogo {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The accent is too pale to read.
+    #[error(
+        "use the accent {accent}: text needs a contrast of 4.5 on a light page and this has {contrast:.1}; \
+         {passing} would pass"
+    )]
+    Accent {
+        /// The configured colour.
+        accent: Color,
+        /// Its contrast on a light page.
+        contrast: f64,
+        /// The nearest shade of it that can be read.
+        passing: Color,
+    },
+    /// The contact is neither a mail address nor a web page.
+    #[error("use the contact `{contact}`: expected an address like \"help@example.com\" or a URL with https://")]
+    Contact {
+        /// The configured text.
+        contact: String,
+    },
     /// A template does not parse.
     #[error("read the template `{name}`")]
     Template {
@@ -61,51 +204,16 @@ pub enum Error {
         #[source]
         source: minijinja::Error,
     },
+    /// The messages of a language do not parse.
+    #[error("read the messages of the language `{language}`")]
+    Messages {
+        /// The language's tag.
+        language: &'static str,
+        /// What is wrong with them.
+        #[source]
+        source: toml::de::Error,
+    },
 }
 
-const TEMPLATES: &[(&str, &str)] = &[("layout.html", include_str!("../templates/layout.html"))];
-
-impl Pages {
-    /// Reads the theme's files, checks its colours and parses the templates.
-    ///
-    /// # Errors
-    /// When the logo cannot be used, or the accent cannot be read on a page.
-    pub fn new(theme: &Theme, public_url: &Origin, _base_dir: &Path) -> Result<Self, Error> {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        for (name, source) in TEMPLATES {
-            environment.add_template(name, source).map_err(|source| Error::Template { name, source })?;
-        }
-        let app = theme.name.clone().unwrap_or_else(|| public_url.host.clone());
-        environment.add_global("app", app.clone());
-        environment.add_global("lang", "en");
-        environment.add_global("dir", "ltr");
-        Ok(Self { environment, app })
-    }
-
-    /// The application's name.
-    pub fn app_name(&self) -> &str {
-        &self.app
-    }
-
-    /// The page of `view`.
-    pub fn show<V: View>(&self, view: &V, frame: Frame<'_>) -> String {
-        let own = Value::from(Serde(view));
-        self.render(V::TEMPLATE, merge_maps([own, Value::from(Serde(frame))]))
-    }
-
-    /// A template with its values; pages extend `layout.html`. With `request_id` and `now` in `values` the page has a
-    /// foot with both. A template that fails is logged and gives a plain page.
-    pub fn render(&self, template: &str, values: Value) -> String {
-        let page = self.environment.get_template(template).and_then(|template| template.render(values));
-        page.unwrap_or_else(|error| {
-            tracing::error!(template, %error, "failed to render a page");
-            "<!doctype html>".to_owned()
-        })
-    }
-
-    /// An asset by its fixed name: `style.css`, `theme.css`, `page.js` or `logo`.
-    pub fn asset(&self, _name: &str) -> Option<Asset> {
-        None
-    }
-}
+#[cfg(test)]
+mod tests;
