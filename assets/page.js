@@ -3,14 +3,15 @@
 
 (() => {
   const page = document.documentElement;
-  const status = document.querySelector("[role=status]");
+  const status = document.querySelector("[data-say]");
   const served = Number(document.body.dataset.now) || Date.now();
   const opened = performance.now();
   // The server's time, since the visitor's clock may be wrong.
   const now = () => served + performance.now() - opened;
 
+  // For those who listen; everybody else sees the same where it happens.
   const say = (text) => {
-    if (status && status.textContent.trim() !== text) status.textContent = text;
+    if (status) status.textContent = text;
   };
 
   const showTimes = () => {
@@ -38,13 +39,14 @@
 
   // A second press would send a second mail. The button goes after its form, so that its own value is sent.
   const pressOnce = () => {
+    let pressed = [];
+    const disable = (disabled) => pressed.forEach((button) => (button.disabled = disabled));
     document.addEventListener("submit", ({ target }) => {
-      setTimeout(() => target.querySelectorAll("button").forEach((button) => (button.disabled = true)));
+      pressed = [...target.querySelectorAll("button:enabled")];
+      setTimeout(disable, 0, true);
     });
     // Back in a page that the browser had kept: its buttons work again.
-    addEventListener("pageshow", ({ persisted }) => {
-      if (persisted) location.reload();
-    });
+    addEventListener("pageshow", () => disable(false));
   };
 
   const waitToSendAgain = () => {
@@ -66,6 +68,7 @@
     };
     const timer = setInterval(tick, 1000);
     tick();
+    say(line.textContent);
   };
 
   const copyButtons = () => {
@@ -93,8 +96,9 @@
       if (answer?.status !== 200 || !notice.hidden) return;
       clearInterval(timer);
       notice.hidden = false;
-      document.title = notice.dataset.text;
-      say(notice.dataset.text);
+      const text = notice.querySelector("p").textContent;
+      document.title = text;
+      say(text);
       setTimeout(() => location.assign(link.href), 1500);
     };
     const timer = setInterval(look, 3000);

@@ -98,7 +98,7 @@ impl Pages {
         let palette = Palette::of(theme.accent)?;
         let assets = Assets::new(palette, theme.logo.as_deref(), base_dir)?;
         let contact = theme.contact.as_deref().map(Contact::parse).transpose()?;
-        let app = theme.name.clone().unwrap_or_else(|| public_url.host.clone());
+        let app = theme.name.clone().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| public_url.host.clone());
         let catalogue = Arc::new(Catalogue::embedded()?);
 
         let mut environment = Environment::new();

@@ -96,7 +96,9 @@ fn all(pages: &Pages, text: &str) -> Vec<(String, String)> {
     add("unknown host", pages.show(&UnknownHost {}, frame));
     add("stale form", pages.show(&StaleForm { return_to: text() }, frame));
     add("bad request", pages.show(&BadRequest {}, frame));
-    add("refused", pages.show(&Refused { status: 405 }, frame));
+    for status in [405, 413] {
+        add(&format!("refused, {status}"), pages.show(&Refused { status }, frame));
+    }
     shown
 }
 

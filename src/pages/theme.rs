@@ -214,7 +214,7 @@ mod tests {
         check(
             "#ffcc00",
             Err("use the accent #ffcc00: text needs a contrast of 4.5 on a light page and this has 1.4; \
-                 #846a00 would pass"),
+                 #876c00 would pass"),
         );
     }
 
