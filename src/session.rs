@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::setting::Span;
+use crate::store;
 
 /// `[session]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where sessions, attempts and the issuer's users are kept.
-    pub store: String,
+    pub store: store::Location,
     /// A session ends this long after signing in, whatever happens.
     pub lifetime: Span,
     /// A session ends this long after it was last used.
@@ -18,6 +19,6 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { store: "sqlite:linkgate.db".to_owned(), lifetime: Span::days(7), idle_timeout: Span::hours(12) }
+        Self { store: store::Location::default(), lifetime: Span::days(7), idle_timeout: Span::hours(12) }
     }
 }
