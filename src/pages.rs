@@ -83,6 +83,9 @@ const TEMPLATES: &[(&str, &str)] = embedded![
     "stale_form.html",
     "bad_request.html",
     "refused.html",
+    "link.html",
+    "mailbox.html",
+    "mailbox_mail.html",
 ];
 
 /// What is shown when a template fails: our mistake, and no reason to show nothing.

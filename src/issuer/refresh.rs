@@ -1,0 +1,127 @@
+//! Refresh tokens: opaque, rotated on use, in families that end when an old token comes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::api::{Body, Refusal};
+use super::sessions::{LIFETIME, Session};
+use super::tenant::fresh_id;
+use super::tokens::{ClaimsRequest, LIFETIME_SECONDS, TokenAnswer};
+use super::users::User;
+use super::{Inner, records};
+use crate::clock::Timestamp;
+use crate::secret::{fingerprint, random_token};
+use crate::store;
+
+/// Two tabs may use one token at the same moment; that is a race, not a theft.
+const RACE: Duration = Duration::from_secs(2);
+
+const INVALID: Refusal = Refusal::Numbered(StatusCode::BAD_REQUEST, "Invalid refresh token");
+
+/// All refresh tokens that come from one sign-in.
+#[derive(Serialize, Deserialize)]
+struct Family {
+    client_id: String,
+    /// The session's name in the store: the family lives only while it does.
+    session: String,
+    claims: ClaimsRequest,
+    expires_at: Timestamp,
+}
+
+fn family_key(id: &str) -> String {
+    format!("issuer/family/{id}")
+}
+
+/// Leads from a token to its family.
+fn token_key(token: &str) -> String {
+    format!("issuer/refresh/{}", fingerprint(token))
+}
+
+/// When a token was first used.
+fn used_key(token: &str) -> String {
+    format!("issuer/refreshed/{}", fingerprint(token))
+}
+
+impl Inner {
+    /// The tokens of a sign-in, with a new family of refresh tokens.
+    pub(super) async fn issue(
+        &self,
+        user: &User,
+        session: &Session,
+        claims: ClaimsRequest,
+    ) -> Result<TokenAnswer, Refusal> {
+        let id = fresh_id();
+        let family = Family {
+            client_id: self.settings.client_id.clone(),
+            session: session.name(),
+            claims,
+            expires_at: self.clock.now().plus(LIFETIME),
+        };
+        records::save(self.store.as_ref(), &family_key(&id), &family, family.expires_at).await?;
+        let answer = self.answer(user, session, &id, &family).await?;
+        Ok(TokenAnswer { session_id: Some(session.session_id.clone()), ..answer })
+    }
+
+    async fn answer(
+        &self,
+        user: &User,
+        session: &Session,
+        family_id: &str,
+        family: &Family,
+    ) -> Result<TokenAnswer, Refusal> {
+        let refresh_token = random_token().expose().clone();
+        let key = token_key(&refresh_token);
+        records::save(self.store.as_ref(), &key, &family_id, family.expires_at).await?;
+        Ok(TokenAnswer {
+            access_token: self.user_access_token(user)?,
+            id_token: self.id_token(user, session, &family.claims)?,
+            refresh_token,
+            token_type: "Bearer",
+            expires_in: LIFETIME_SECONDS,
+            session_id: None,
+        })
+    }
+
+    /// Notes the use of a token; `false` when it was used before, and not just now.
+    async fn spend_refresh_token(&self, token: &str, until: Timestamp) -> Result<bool, store::Error> {
+        let (key, now) = (used_key(token), self.clock.now());
+        if records::claim(self.store.as_ref(), &key, &now, until).await? {
+            return Ok(true);
+        }
+        let first = records::load::<Timestamp>(self.store.as_ref(), &key).await?;
+        Ok(first.is_some_and(|first| now.since(first) < RACE))
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct RefreshCall {
+    refresh_token: String,
+}
+
+/// `POST /cis/v1/auth/token/refresh`. The session stays as it is.
+pub(super) async fn refresh(
+    State(issuer): State<Arc<Inner>>,
+    Body(call): Body<RefreshCall>,
+) -> Result<Json<TokenAnswer>, Refusal> {
+    let store = issuer.store.as_ref();
+    let id: String = records::load(store, &token_key(&call.refresh_token)).await?.ok_or(INVALID)?;
+    let family: Family = records::load(store, &family_key(&id)).await?.ok_or(INVALID)?;
+    if family.client_id != issuer.settings.client_id {
+        return Err(INVALID);
+    }
+    if !issuer.spend_refresh_token(&call.refresh_token, family.expires_at).await? {
+        // One of the two holders is a thief; nobody can tell which (RFC 9700 section 4.14.2).
+        store.remove(&family_key(&id)).await?;
+        tracing::warn!("a refresh token was used twice: its family is ended");
+        return Err(INVALID);
+    }
+    let session = issuer.session_named(&family.session).await?.ok_or(INVALID)?;
+    let user = issuer.user(&session.user_id).await?.ok_or(INVALID)?;
+    Inner::require_active(&user)?;
+    Ok(Json(issuer.answer(&user, &session, &id, &family).await?))
+}

@@ -1,0 +1,98 @@
+//! The development mailbox: newest first, bounded, harmless to look at, and absent unless asked for.
+
+use super::*;
+
+impl World {
+    async fn mail(&self, email: &str, subject: &str) {
+        let content = json!({ "subject": subject, "bodyText": "<script>alert(1)</script>", "linkText": "Go" });
+        let call = json!({ "email": email, "redirect_uri": REDIRECT_URI, "email_content": content });
+        self.post(SEND, &call).await.expect(200);
+    }
+
+    async fn mailbox(&self, path: &str) -> Answer {
+        self.page(Method::GET, &format!("/.linkgate/mailbox{path}"), "").await
+    }
+}
+
+#[tokio::test]
+async fn the_latest_mail_is_told_to_tests() {
+    let world = World::new().await;
+    world.post("/cis/v1/users", &json!({ "email": "bob+x@example.com" })).await.expect(201);
+    world.send_link().await;
+    world.mail("bob+x@example.com", "For Bob").await;
+    let latest = world.latest("Ada@example.com").await.expect(200).json();
+    let mut members: Vec<_> = latest.as_object().unwrap().keys().map(String::as_str).collect();
+    members.sort_unstable();
+    assert_eq!(members, ["code", "html", "link", "subject", "text", "to"]);
+    assert_eq!((&latest["to"], &latest["code"]), (&json!("ada@example.com"), &Value::Null));
+    assert_eq!(latest["subject"], "Sign in to Acme (10:20 UTC)");
+    for part in ["text", "html"] {
+        assert!(latest[part].as_str().unwrap().contains(latest["link"].as_str().unwrap()), "{part}");
+    }
+    for spelling in ["bob%2Bx@example.com", "bob+x@example.com"] {
+        assert_eq!(world.latest(spelling).await.expect(200).text("subject"), "For Bob");
+    }
+    let none = json!({ "error": "not_found", "message": "There is no mail to this address" });
+    world.latest("eve@example.com").await.refuses(404, &none);
+    for query in ["", "?to=", "?to=ada", "?x=1"] {
+        assert_eq!(world.mailbox(&format!("/latest{query}")).await.expect(400).text("error"), "bad_request");
+    }
+}
+
+#[tokio::test]
+async fn the_page_shows_the_newest_mail_first() {
+    let world = World::new().await;
+    let empty = world.mailbox("").await.expect(200).body;
+    assert!(empty.contains("No mail yet") && empty.contains("Development mode"), "{empty}");
+    world.mail("ada@example.com", "One").await;
+    world.mail("ada@example.com", "<b>Two</b>").await;
+    let page = world.mailbox("").await.expect(200).body;
+    assert!(page.contains("Development mode") && page.contains(">Open link</a>"));
+    let position = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
+    assert!(position("&lt;b&gt;Two&lt;/b&gt;") < position("One"));
+    let link = world.latest("ada@example.com").await.text("link");
+    assert!(page.contains(&format!("href=\"{link}\"")));
+}
+
+#[tokio::test]
+async fn a_mail_is_shown_in_a_sandbox() {
+    let world = World::new().await;
+    world.mail("ada@example.com", "Hello").await;
+    let page = world.mailbox("/000000000001").await.expect(200).body;
+    assert!(page.contains("src=\"/.linkgate/mailbox/000000000001/html\" sandbox=\"allow-popups"), "{page}");
+    assert!(page.contains("<h1>Hello</h1>") && page.contains("&lt;script&gt;") && !page.contains("<script>"));
+    let mail = world.mailbox("/000000000001/html").await.expect(200);
+    let policy = mail.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none';") && policy.contains("sandbox allow-popups"), "{policy}");
+    assert!(!policy.contains("allow-scripts") && !policy.contains("allow-same-origin"), "{policy}");
+    assert!(mail.body.contains("<head><base target=\"_blank\">") && !mail.body.contains("<script"), "{}", mail.body);
+    assert!(world.mailbox("/000000000002").await.expect(404).body.contains("There is no such mail"));
+    world.mailbox("/000000000002/html").await.expect(404);
+}
+
+#[tokio::test]
+async fn a_hundred_mails_are_kept_for_a_day() {
+    let world = World::new().await;
+    for number in 0..105 {
+        world.mail("ada@example.com", &format!("Mail {number}.")).await;
+    }
+    let page = world.mailbox("").await.expect(200).body;
+    assert_eq!(page.matches(">Open link</a>").count(), 100);
+    assert!(page.contains("Mail 104.") && page.contains("Mail 5.") && !page.contains("Mail 4."));
+    world.mailbox("/000000000005").await.expect(404);
+    world.clock.advance(Duration::from_secs(86_400));
+    assert!(world.mailbox("").await.expect(200).body.contains("No mail yet"));
+    world.latest("ada@example.com").await.expect(404);
+}
+
+#[tokio::test]
+async fn without_the_mailbox_no_mail_can_be_read_and_none_is_sent() {
+    let world = World::with(Config { mailbox: false, ..config() }, settings()).await;
+    let call = json!({ "email": "ada@example.com", "redirect_uri": REDIRECT_URI });
+    let unsent = json!({ "message": "Email could not be sent", "error_code": "503" });
+    world.post(SEND, &call).await.refuses(503, &unsent);
+    for path in ["/.linkgate/mailbox", "/.linkgate/mailbox/latest?to=ada@example.com", "/.linkgate/mailbox/1/html"] {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        assert_eq!(world.issuer.pages().oneshot(request).await.unwrap().status(), StatusCode::NOT_FOUND, "{path}");
+    }
+}
