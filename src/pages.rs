@@ -1,48 +1,219 @@
-//! What people see: the pages, in the operator's theme.
+//! What people see: the pages, in the operator's theme and words.
+//!
+//! A part fills a [`View`] and gets HTML back; which page it is and which status it has is the caller's business.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use minijinja::value::{Serde, merge_maps};
+use minijinja::{Environment, UndefinedBehavior, Value};
+use serde::Serialize;
 
-/// `[theme]`
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Theme {
-    /// The application's name on pages and in mail; the public host where there is none.
-    pub name: Option<String>,
-    /// An SVG, PNG or WebP file shown above every page.
-    pub logo: Option<PathBuf>,
-    /// The colour of buttons and links.
-    pub accent: Option<Color>,
-    /// Whom visitors may ask: an address or a URL.
-    pub contact: Option<String>,
+use crate::clock::Timestamp;
+use crate::origin::Origin;
+
+mod assets;
+mod catalogue;
+mod functions;
+mod mail_domains;
+mod theme;
+mod views;
+
+pub use assets::Asset;
+pub use mail_domains::{Webmail, suggestion};
+pub use theme::{BadColor, Color, Theme};
+pub use views::*;
+
+use assets::Assets;
+use catalogue::{Catalogue, ENGLISH};
+use theme::{Contact, Palette};
+
+/// Everything that is needed to show a page: templates, messages, theme and assets. Built once.
+#[derive(Debug)]
+pub struct Pages {
+    environment: Environment<'static>,
+    catalogue: Arc<Catalogue>,
+    assets: Assets,
+    app: String,
 }
 
-/// A colour as `#rrggbb`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Color {
-    /// Red, green and blue.
-    pub rgb: [u8; 3],
+/// What every page carries beside its own content.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Frame<'a> {
+    /// The reference at the foot of the page: the same in header and log.
+    pub request_id: &'a str,
+    /// The moment of the answer.
+    pub now: Timestamp,
 }
 
-impl TryFrom<String> for Color {
-    type Error = BadColor;
+/// The content of one page in one state.
+pub trait View: Serialize {
+    /// The template that shows it.
+    const TEMPLATE: &'static str;
+}
 
-    fn try_from(text: String) -> Result<Self, BadColor> {
-        let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii()).ok_or(BadColor)?;
-        let channel = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).map_err(|_| BadColor);
-        Ok(Self { rgb: [channel(0)?, channel(2)?, channel(4)?] })
+macro_rules! embedded {
+    ($($name:literal),+ $(,)?) => {
+        &[$(($name, include_str!(concat!("../templates/", $name)))),+]
+    };
+}
+
+const TEMPLATES: &[(&str, &str)] = embedded![
+    "layout.html",
+    "part_fields.html",
+    "part_new_link.html",
+    "part_suggestion.html",
+    "sign_in.html",
+    "check_email.html",
+    "signed_in_elsewhere.html",
+    "link_expired.html",
+    "link_used.html",
+    "newer_email.html",
+    "other_browser.html",
+    "already_signed_in.html",
+    "no_access.html",
+    "problem.html",
+    "sign_in_unavailable.html",
+    "too_many_requests.html",
+    "sign_out.html",
+    "signed_out.html",
+    "cookies_blocked.html",
+    "not_found.html",
+    "unknown_host.html",
+    "stale_form.html",
+    "bad_request.html",
+    "refused.html",
+];
+
+/// What is shown when a template fails: our mistake, and no reason to show nothing.
+const PLAIN_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Something went wrong</title>\
+    <h1>Something went wrong on our side</h1><p>Try again in a moment.</p></html>\n";
+
+impl Pages {
+    /// Reads the theme's files (paths are below `base_dir`), checks its colours, and parses templates and messages.
+    ///
+    /// # Errors
+    /// When the logo or the contact cannot be used, or the accent cannot be read on a page.
+    pub fn new(theme: &Theme, public_url: &Origin, base_dir: &Path) -> Result<Self, Error> {
+        let palette = Palette::of(theme.accent)?;
+        let assets = Assets::new(palette, theme.logo.as_deref(), base_dir)?;
+        let contact = theme.contact.as_deref().map(Contact::parse).transpose()?;
+        let app = theme.name.clone().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| public_url.host.clone());
+        let catalogue = Arc::new(Catalogue::embedded()?);
+
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        functions::add_to(&mut environment, &catalogue);
+        let initial = app.chars().next().map(|first| first.to_uppercase().to_string());
+        environment.add_global("app", app.clone());
+        environment.add_global("initial", initial.unwrap_or_default());
+        environment.add_global("contact", Value::from(Serde(&contact)));
+        environment.add_global("logo", assets.has_logo());
+        environment.add_global("accent", palette.light().to_string());
+        environment.add_global("on_accent", palette.on_light().to_string());
+        environment.add_global("lang", ENGLISH);
+        environment.add_global("dir", "ltr");
+        for (name, source) in TEMPLATES {
+            environment.add_template(name, source).map_err(|source| Error::Template { name, source })?;
+        }
+        Ok(Self { environment, catalogue, assets, app })
+    }
+
+    /// The application's name: the theme's, or the public host.
+    pub fn app_name(&self) -> &str {
+        &self.app
+    }
+
+    /// The page of `view`.
+    pub fn show<V: View>(&self, view: &V, frame: Frame<'_>) -> String {
+        let values = [Value::from(Serde(view)), Value::from(Serde(frame))];
+        self.render(V::TEMPLATE, merge_maps(values))
+    }
+
+    /// A template with its values. Pages extend `layout.html`; with `request_id` and `now` in `values` a page has a
+    /// foot with both. A template that fails is logged and gives a plain page.
+    pub fn render(&self, template: &str, values: Value) -> String {
+        let page = self.environment.get_template(template).and_then(|template| template.render(values));
+        page.unwrap_or_else(|error| {
+            tracing::error!(template, error = &error as &dyn std::error::Error, "failed to render a page");
+            PLAIN_PAGE.to_owned()
+        })
+    }
+
+    /// An asset by its fixed name: `style.css`, `theme.css`, `page.js`, and `logo` where there is one. Pages refer to
+    /// them below `/.linkgate/assets/`.
+    pub fn asset(&self, name: &str) -> Option<Asset> {
+        self.assets.find(name)
+    }
+
+    /// How many messages were asked for and not there, since the start.
+    pub fn missing_messages(&self) -> u64 {
+        self.catalogue.missing()
     }
 }
 
-impl From<Color> for String {
-    fn from(Color { rgb: [red, green, blue] }: Color) -> Self {
-        format!("#{red:02x}{green:02x}{blue:02x}")
-    }
+/// Why the pages cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The logo is not there or cannot be read.
+    #[error("read the logo `{path}`")]
+    ReadLogo {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The logo is larger than 64 KiB.
+    #[error("use the logo `{path}`: it is larger than 64 KiB")]
+    LargeLogo {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The logo is not an image that every browser shows.
+    #[error("use the logo `{path}`: it is neither SVG, nor PNG, nor WebP")]
+    StrangeLogo {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The accent is too pale to read.
+    #[error(
+        "use the accent {accent}: text needs a contrast of 4.5 on a light page and this has {contrast:.1}; \
+         {passing} would pass"
+    )]
+    Accent {
+        /// The configured colour.
+        accent: Color,
+        /// Its contrast on a light page.
+        contrast: f64,
+        /// The nearest shade of it that can be read.
+        passing: Color,
+    },
+    /// The contact is neither a mail address nor a web page.
+    #[error("use the contact `{contact}`: expected an address like \"help@example.com\" or a URL with https://")]
+    Contact {
+        /// The configured text.
+        contact: String,
+    },
+    /// A template does not parse.
+    #[error("read the template `{name}`")]
+    Template {
+        /// The template.
+        name: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: minijinja::Error,
+    },
+    /// The messages of a language do not parse.
+    #[error("read the messages of the language `{language}`")]
+    Messages {
+        /// The language's tag.
+        language: &'static str,
+        /// What is wrong with them.
+        #[source]
+        source: toml::de::Error,
+    },
 }
 
-/// Not a colour as `#rrggbb`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a colour like \"#2f6f4f\"")]
-pub struct BadColor;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,299 @@
+//! Every page in every state: complete, escaped, accessible in structure, and without anything inline.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use minijinja::context;
+
+use super::*;
+use crate::identity::EmailAddress;
+use crate::setting::Span;
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_777_890_030);
+const SCRIPT: &str = "<script>alert(\"1\")</script>";
+const REQUEST_ID: &str = "req-5f1c";
+
+fn pages(theme: &Theme) -> Pages {
+    let origin = Origin::try_from("https://app.example.com".to_owned()).expect("the origin is well formed");
+    Pages::new(theme, &origin, Path::new("/")).expect("the theme is fine")
+}
+
+fn address() -> EmailAddress {
+    EmailAddress::parse("ada@example.com").expect("the address is well formed")
+}
+
+/// Every state of every page, with `text` wherever a page shows a text that is not its own.
+fn all(pages: &Pages, text: &str) -> Vec<(String, String)> {
+    let mut shown = Vec::new();
+    let text = || text.to_owned();
+    let later = NOW.plus(std::time::Duration::from_secs(600));
+    let mut add = |state: &str, page: String| shown.push((state.to_owned(), page));
+    let frame = Frame { request_id: &text(), now: NOW };
+
+    let enter = EnterAddress { csrf: text(), return_to: text(), address: text(), ..EnterAddress::default() };
+    add("sign-in", pages.show(&enter, frame));
+    add("sign-in, going on", pages.show(&EnterAddress { going_to: Some(text()), ..enter.clone() }, frame));
+    add("sign-in, hint", pages.show(&EnterAddress { suggestion: Some(address()), ..enter.clone() }, frame));
+    for problem in [AddressProblem::Empty, AddressProblem::Incomplete] {
+        let view = EnterAddress { problem: Some(problem), ..enter.clone() };
+        add(&format!("sign-in, {problem:?}"), pages.show(&view, frame));
+    }
+    for notice in [Notice::EndedIdle { idle_timeout: Span::hours(12) }, Notice::EndedLifetime, Notice::FormInterrupted]
+    {
+        let view = EnterAddress { notice: Some(notice), ..enter.clone() };
+        add(&format!("sign-in, {notice:?}"), pages.show(&view, frame));
+    }
+
+    let check = CheckEmail {
+        csrf: text(),
+        address: address(),
+        expires_at: later,
+        resend_at: later,
+        sent_again_at: None,
+        limit_until: None,
+        webmail: None,
+        sender: Some(text()),
+        suggestion: None,
+        return_to: text(),
+    };
+    add("check email", pages.show(&check, frame));
+    add("check email, sent again", pages.show(&CheckEmail { sent_again_at: Some(NOW), ..check.clone() }, frame));
+    add("check email, limit", pages.show(&CheckEmail { limit_until: Some(later), ..check.clone() }, frame));
+    add("check email, hint", pages.show(&CheckEmail { suggestion: Some(address()), ..check.clone() }, frame));
+    let webmail = Webmail { name: "Gmail", url: "https://mail.google.com/" };
+    add("check email, web mail", pages.show(&CheckEmail { webmail: Some(webmail), ..check }, frame));
+    add("signed in elsewhere", pages.show(&SignedInElsewhere { continue_to: text() }, frame));
+
+    for address in [None, Some(address())] {
+        let known = if address.is_some() { "known" } else { "unknown" };
+        let (csrf, return_to) = (text(), text());
+        let link_lifetime = Span::minutes(10);
+        let view = LinkExpired { link_lifetime, address: address.clone(), csrf, return_to };
+        add(&format!("link expired, {known}"), pages.show(&view, frame));
+        let view = LinkUsed { address: address.clone(), csrf: text(), return_to: text() };
+        add(&format!("link used, {known}"), pages.show(&view, frame));
+        let view = NewerEmail { sent_at: NOW, address, csrf: text(), return_to: text() };
+        add(&format!("newer email, {known}"), pages.show(&view, frame));
+    }
+    add("other browser", pages.show(&OtherBrowser {}, frame));
+
+    let view = AlreadySignedIn { address: text(), csrf: text(), return_to: text() };
+    add("already signed in", pages.show(&view, frame));
+    for reason in [None, Some(text())] {
+        let state = format!("no access, {}", if reason.is_some() { "reason" } else { "no reason" });
+        add(&state, pages.show(&NoAccess { address: text(), csrf: text(), return_to: text(), reason }, frame));
+    }
+    for (kind, status) in [(ProblemKind::Own, 500), (ProblemKind::Upstream, 502), (ProblemKind::Unavailable, 503)] {
+        add(&format!("problem, {kind:?}"), pages.show(&Problem { kind, status }, frame));
+    }
+    add("sign-in unavailable", pages.show(&SignInUnavailable { return_to: text() }, frame));
+    add("too many requests", pages.show(&TooManyRequests { until: later }, frame));
+    add("sign out", pages.show(&SignOut { csrf: text(), address: text() }, frame));
+    add("signed out", pages.show(&SignedOut { everywhere: false }, frame));
+    add("signed out everywhere", pages.show(&SignedOut { everywhere: true }, frame));
+    add("cookies blocked", pages.show(&CookiesBlocked { host: text(), return_to: text() }, frame));
+    add("not found", pages.show(&NotFound {}, frame));
+    add("unknown host", pages.show(&UnknownHost {}, frame));
+    add("stale form", pages.show(&StaleForm { return_to: text() }, frame));
+    add("bad request", pages.show(&BadRequest {}, frame));
+    for status in [405, 413] {
+        add(&format!("refused, {status}"), pages.show(&Refused { status }, frame));
+    }
+    shown
+}
+
+fn themes() -> [Theme; 2] {
+    let contact = Some("help@example.com".to_owned());
+    [Theme::default(), Theme { name: Some("Ada & Söhne".to_owned()), contact, ..Theme::default() }]
+}
+
+/// The start tags of a page.
+fn tags(page: &str) -> impl Iterator<Item = &str> {
+    page.split('<').skip(1).filter_map(|piece| piece.split_once('>')).map(|(tag, _)| tag)
+}
+
+/// The part of `page` between `start` and `end`, each time there is one.
+fn parts<'a>(page: &'a str, start: &'a str, end: &'a str) -> impl Iterator<Item = &'a str> {
+    page.split(start).skip(1).filter_map(move |piece| piece.split_once(end)).map(|(part, _)| part)
+}
+
+#[test]
+fn every_page_is_complete() {
+    for theme in themes() {
+        let pages = pages(&theme);
+        for (state, page) in all(&pages, "/reports") {
+            assert_ne!(page, PLAIN_PAGE, "{state}");
+            let count = |part: &str| page.matches(part).count();
+            assert_eq!((count("<h1>"), count("<main "), count("<footer "), count("<title>")), (1, 1, 1, 1), "{state}");
+            assert!(page.starts_with("<!doctype html>\n<html lang=\"en\" dir=\"ltr\">"), "{state}");
+            let title = parts(&page, "<title>", "</title>").next().unwrap_or_default();
+            let heading = parts(&page, "<h1>", "</h1>").next().unwrap_or_default();
+            assert_eq!(title.trim_start_matches("Error: "), heading, "{state}");
+            assert!(!heading.is_empty() && !page.contains("{{"), "{state}");
+            // The one brace that is left for the script.
+            assert_eq!(count("{"), count("another in {time}"), "{state}");
+        }
+        assert_eq!(pages.missing_messages(), 0);
+    }
+}
+
+#[test]
+fn what_others_wrote_is_escaped() {
+    let theme = Theme { name: Some(SCRIPT.to_owned()), ..Theme::default() };
+    for (state, page) in all(&pages(&theme), SCRIPT) {
+        assert_ne!(page, PLAIN_PAGE, "{state}");
+        assert!(!page.contains("<script>") && !page.contains("alert(\"1\")"), "{state}");
+        assert!(page.contains("&lt;script&gt;"), "{state}");
+    }
+}
+
+#[test]
+fn nothing_is_inline() {
+    for theme in themes() {
+        for (state, page) in all(&pages(&theme), "/reports") {
+            for tag in tags(&page) {
+                assert!(
+                    !tag.contains(" style=") && !tag.contains(" on") && !tag.contains("javascript:"),
+                    "{state}: {tag}"
+                );
+                assert!(!tag.starts_with("style") && !tag.starts_with("base"), "{state}: {tag}");
+                assert!(!tag.contains("='"), "{state}: {tag} relies on double quotes for escaping");
+            }
+            let scripts: Vec<_> = tags(&page).filter(|tag| tag.starts_with("script")).collect();
+            assert_eq!(scripts, ["script src=\"/.linkgate/assets/page.js\" defer"], "{state}");
+        }
+    }
+}
+
+#[test]
+fn what_a_page_refers_to_is_there() {
+    let pages = pages(&Theme::default());
+    for (state, page) in all(&pages, "/reports") {
+        for name in parts(&page, "\"/.linkgate/assets/", "\"") {
+            assert!(pages.asset(name).is_some(), "{state}: {name}");
+        }
+        for reference in parts(&page, "aria-describedby=\"", "\"").flat_map(str::split_whitespace) {
+            assert!(page.contains(&format!(" id=\"{reference}\"")), "{state}: {reference}");
+        }
+    }
+}
+
+#[test]
+fn every_form_that_posts_carries_its_token_and_stays_here() {
+    let mut forms = 0;
+    for (state, page) in all(&pages(&Theme::default()), "token") {
+        for form in parts(&page, "<form", "</form>") {
+            forms += 1;
+            assert!(form.contains("method=\"post\""), "{state}");
+            assert!(form.contains("<input type=\"hidden\" name=\"csrf\" value=\"token\">"), "{state}");
+            let actions = ["action=\"/.linkgate/sign-in\"", "action=\"/.linkgate/sign-out\""];
+            assert!(actions.iter().any(|action| form.contains(action)), "{state}");
+        }
+    }
+    assert!(forms > 10, "{forms}");
+}
+
+#[test]
+fn pages_link_to_no_scheme_but_the_webs() {
+    for target in ["javascript:alert(1)", "//evil.test", "data:text/html,x"] {
+        for (state, page) in all(&pages(&Theme::default()), target) {
+            assert!(!page.contains(&format!("href=\"{target}")), "{state}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_host_learns_nothing_and_gets_no_way_on() {
+    for theme in themes() {
+        let pages = pages(&theme);
+        let page = pages.show(&UnknownHost {}, Frame { request_id: REQUEST_ID, now: NOW });
+        assert!(!page.contains("<form") && !page.contains("<a "));
+        assert!(!page.contains(pages.app_name()) && !page.contains("help@example.com"));
+        assert!(page.contains(REQUEST_ID));
+    }
+}
+
+#[test]
+fn another_browser_is_shown_no_address() {
+    let page = pages(&Theme::default()).show(&OtherBrowser {}, Frame { request_id: REQUEST_ID, now: NOW });
+    assert!(!page.contains('@') && !page.contains("<form"));
+}
+
+#[test]
+fn the_waiting_page_has_the_fields_of_the_sign_in_form() {
+    let pages = pages(&Theme::default());
+    let find = |name: &str| all(&pages, "/reports").into_iter().find(|(state, _)| state == name).expect("it exists").1;
+    let page = find("check email");
+    for field in [
+        "name=\"email\" value=\"ada@example.com\"",
+        "name=\"return_to\" value=\"/reports\"",
+        "name=\"again\" value=\"1\"",
+    ] {
+        assert!(page.contains(&format!("<input type=\"hidden\" {field}>")), "{field}");
+    }
+    assert!(page.contains("href=\"/.linkgate/sign-in?return_to=%2Freports\""));
+    assert!(page.contains("data-wait=\"600\""));
+    assert!(page.contains("<time datetime=\"2026-05-04T10:30:30Z\">10:30 UTC</time>"));
+    // Who has reached the limit is told so, and cannot send again.
+    let limited = find("check email, limit");
+    assert!(!limited.contains("name=\"again\"") && limited.contains("You can ask again at "));
+}
+
+#[test]
+fn a_page_with_its_assets_weighs_less_than_30_kb() {
+    let pages = pages(&Theme::default());
+    let asset = |name: &str| pages.asset(name).map_or(0, |asset| asset.body.len());
+    let assets = asset("style.css") + asset("theme.css") + asset("page.js");
+    for (state, page) in all(&pages, "/reports") {
+        assert!(page.len() + assets < 30_000, "{state}: {}", page.len() + assets);
+    }
+}
+
+#[test]
+fn style_and_script_load_nothing_from_elsewhere() {
+    let pages = pages(&Theme::default());
+    for name in ["style.css", "theme.css", "page.js"] {
+        let asset = pages.asset(name).expect("it is there");
+        let text = String::from_utf8_lossy(&asset.body).into_owned();
+        for part in ["://", "@import", "url(", "innerHTML", "eval("] {
+            assert!(!text.contains(part), "{name}: {part}");
+        }
+    }
+}
+
+#[test]
+fn every_message_is_used_and_every_used_message_is_there() {
+    let mut used: BTreeSet<String> = ["minutes", "hours", "days"].map(|unit| format!("span.{unit}")).into();
+    for (_, source) in TEMPLATES {
+        used.extend(parts(source, "t(\"", "\"").map(str::to_owned));
+    }
+    let catalogue = Catalogue::embedded().expect("the catalogue is well formed");
+    let plain = |key: &str| key.trim_end_matches(".one").trim_end_matches(".other").to_owned();
+    let known: BTreeSet<String> = catalogue.keys().map(plain).collect();
+    assert_eq!(used, known);
+}
+
+#[test]
+fn a_template_that_fails_gives_a_plain_page() {
+    let pages = pages(&Theme::default());
+    assert_eq!(pages.render("nowhere.html", context! {}), PLAIN_PAGE);
+    assert_eq!(pages.render("sign_in.html", context! {}), PLAIN_PAGE);
+}
+
+#[test]
+fn the_name_is_the_themes_or_the_host() {
+    let name = |theme: &Theme| pages(theme).app_name().to_owned();
+    assert_eq!(themes().each_ref().map(name), ["app.example.com", "Ada & Söhne"]);
+}
+
+#[test]
+fn a_logo_takes_the_place_of_the_initial() {
+    let path = std::env::temp_dir().join(format!("linkgate-page-logo-{}.svg", std::process::id()));
+    std::fs::write(&path, "<svg/>").expect("the file can be written");
+    let with_logo = pages(&Theme { logo: Some(path.clone()), ..Theme::default() });
+    std::fs::remove_file(&path).expect("the file can be removed");
+    let shown = |pages: &Pages| pages.show(&NotFound {}, Frame { request_id: REQUEST_ID, now: NOW });
+    let logo = "<img class=\"logo\" src=\"/.linkgate/assets/logo\" alt=\"\">";
+    assert!(shown(&with_logo).contains(logo) && !shown(&with_logo).contains("class=\"mark\""));
+    assert!(!shown(&pages(&Theme::default())).contains(logo));
+}

@@ -1,0 +1,278 @@
+//! The pages of sign-in, sign-out and refusal: what each of them shows, in every state it can be in.
+//!
+//! `return_to` is always a target that the portal has accepted.
+
+use serde::{Serialize, Serializer};
+
+use super::View;
+use super::mail_domains::Webmail;
+use crate::clock::Timestamp;
+use crate::identity::EmailAddress;
+use crate::setting::Span;
+
+/// Ties each view to its template.
+macro_rules! views {
+    ($($view:ty => $template:literal),+ $(,)?) => {
+        $(impl View for $view {
+            const TEMPLATE: &'static str = $template;
+        })+
+    };
+}
+
+views! {
+    EnterAddress => "sign_in.html",
+    CheckEmail => "check_email.html",
+    SignedInElsewhere => "signed_in_elsewhere.html",
+    LinkExpired => "link_expired.html",
+    LinkUsed => "link_used.html",
+    NewerEmail => "newer_email.html",
+    OtherBrowser => "other_browser.html",
+    AlreadySignedIn => "already_signed_in.html",
+    NoAccess => "no_access.html",
+    Problem => "problem.html",
+    SignInUnavailable => "sign_in_unavailable.html",
+    TooManyRequests => "too_many_requests.html",
+    SignOut => "sign_out.html",
+    SignedOut => "signed_out.html",
+    CookiesBlocked => "cookies_blocked.html",
+    NotFound => "not_found.html",
+    UnknownHost => "unknown_host.html",
+    StaleForm => "stale_form.html",
+    BadRequest => "bad_request.html",
+    Refused => "refused.html",
+}
+
+/// The sign-in page: asks for an address.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct EnterAddress {
+    /// Ties the form to this browser.
+    pub csrf: String,
+    /// The page first asked for; empty when the sign-in page was.
+    pub return_to: String,
+    /// That page as it is shown to the visitor, when there is something to show.
+    pub going_to: Option<String>,
+    /// What was typed, kept as it was.
+    pub address: String,
+    /// What is wrong with it.
+    pub problem: Option<AddressProblem>,
+    /// The address that was probably meant.
+    pub suggestion: Option<EmailAddress>,
+    /// Why the visitor is here again.
+    pub notice: Option<Notice>,
+}
+
+/// What is wrong with a typed address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AddressProblem {
+    /// Nothing was typed.
+    Empty,
+    /// It is not a complete address.
+    Incomplete,
+}
+
+/// Why a visitor who was signed in sees the sign-in page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Notice {
+    /// The session was not used for as long as it may rest.
+    EndedIdle {
+        /// How long that is.
+        #[serde(serialize_with = "in_minutes")]
+        idle_timeout: Span,
+    },
+    /// The session had reached its lifetime.
+    EndedLifetime,
+    /// The session ended while a form was being sent; what was typed there is lost.
+    FormInterrupted,
+}
+
+/// "Check your email": the same for every address, whoever typed it.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckEmail {
+    /// Ties the forms to this browser.
+    pub csrf: String,
+    /// The address as it was read.
+    pub address: EmailAddress,
+    /// When the link ends.
+    pub expires_at: Timestamp,
+    /// When another mail may be asked for.
+    pub resend_at: Timestamp,
+    /// When another mail was sent, after "Send again".
+    pub sent_again_at: Option<Timestamp>,
+    /// Until when this address gets no further mail; "Send again" is left out then.
+    pub limit_until: Option<Timestamp>,
+    /// Where the visitor reads this mail.
+    pub webmail: Option<Webmail>,
+    /// The address that the mail comes from, where it is known.
+    pub sender: Option<String>,
+    /// The address that was probably meant: a mail is on its way to the typed one all the same.
+    pub suggestion: Option<EmailAddress>,
+    /// Where sign-in leads.
+    pub return_to: String,
+}
+
+/// The waiting page's other end: sign-in was finished in another tab.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignedInElsewhere {
+    /// Where sign-in leads.
+    pub continue_to: String,
+}
+
+/// The link was opened too late.
+#[derive(Clone, Debug, Serialize)]
+pub struct LinkExpired {
+    /// How long links work.
+    #[serde(serialize_with = "in_minutes", rename = "minutes")]
+    pub link_lifetime: Span,
+    /// The address, when this browser asked for the link.
+    pub address: Option<EmailAddress>,
+    /// Ties the form to this browser.
+    pub csrf: String,
+    /// Where sign-in leads.
+    pub return_to: String,
+}
+
+/// The link was already used, and nobody is signed in here.
+#[derive(Clone, Debug, Serialize)]
+pub struct LinkUsed {
+    /// The address, when this browser asked for the link.
+    pub address: Option<EmailAddress>,
+    /// Ties the form to this browser.
+    pub csrf: String,
+    /// Where sign-in leads.
+    pub return_to: String,
+}
+
+/// The link is not the newest one.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewerEmail {
+    /// When the newest one was sent.
+    pub sent_at: Timestamp,
+    /// The address, when this browser asked for the link.
+    pub address: Option<EmailAddress>,
+    /// Ties the form to this browser.
+    pub csrf: String,
+    /// Where sign-in leads.
+    pub return_to: String,
+}
+
+/// The link was opened in a browser that did not ask for it. Shows nothing about anybody and uses nothing up.
+///
+/// Its "Copy link" copies the address in the browser's address bar, so the page has to be shown there: at the callback.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct OtherBrowser {}
+
+/// The sign-in page for someone who is signed in.
+#[derive(Clone, Debug, Serialize)]
+pub struct AlreadySignedIn {
+    /// What the visitor is known by: the address, or else a name.
+    pub address: String,
+    /// Ties the form to this browser.
+    pub csrf: String,
+    /// Where "Continue" leads.
+    pub return_to: String,
+}
+
+/// 403: signed in, and not allowed here.
+#[derive(Clone, Debug, Serialize)]
+pub struct NoAccess {
+    /// What the visitor is known by: the address, or else a name.
+    pub address: String,
+    /// Ties the form to this browser.
+    pub csrf: String,
+    /// The page asked for, where signing in with another account leads.
+    pub return_to: String,
+    /// The operator's words on why, and what to do.
+    pub reason: Option<String>,
+}
+
+/// Something failed that is not the visitor's doing.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Problem {
+    /// Whose doing it is.
+    pub kind: ProblemKind,
+    /// The status of the answer.
+    pub status: u16,
+}
+
+/// Whose doing a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// Ours: 500.
+    Own,
+    /// The upstream answers wrongly or too late: 502 and 504.
+    Upstream,
+    /// Something that is needed is away for a while: 503.
+    Unavailable,
+}
+
+/// Mosaic or the issuer cannot be reached: nobody can sign in, everybody else can carry on.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignInUnavailable {
+    /// Where sign-in leads, once it works.
+    pub return_to: String,
+}
+
+/// 429, outside of the waiting page.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TooManyRequests {
+    /// When it is worth trying again.
+    pub until: Timestamp,
+}
+
+/// Asks before signing out.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignOut {
+    /// Ties the form to this browser.
+    pub csrf: String,
+    /// What the visitor is known by: the address, or else a name.
+    pub address: String,
+}
+
+/// Signed out, and true by the time it is shown.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SignedOut {
+    /// Whether every device was.
+    pub everywhere: bool,
+}
+
+/// The browser came back without the cookie it was given.
+#[derive(Clone, Debug, Serialize)]
+pub struct CookiesBlocked {
+    /// The host whose cookies have to be allowed.
+    pub host: String,
+    /// The page first asked for.
+    pub return_to: String,
+}
+
+/// 404 below `/.linkgate/`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct NotFound {}
+
+/// 421: a host that no route names. Without form, link or name, since who came here was looking for something else.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct UnknownHost {}
+
+/// A form whose token is not this browser's, mostly because the page was open for long.
+#[derive(Clone, Debug, Serialize)]
+pub struct StaleForm {
+    /// The page first asked for.
+    pub return_to: String,
+}
+
+/// 400: a request with two readings, or with a part missing.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct BadRequest {}
+
+/// Any other refusal of a request: 405, 411, 413, 414, 415, 431.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Refused {
+    /// The status of the answer.
+    pub status: u16,
+}
+
+fn in_minutes<S: Serializer>(span: &Span, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(span.0.as_secs().div_ceil(60))
+}
