@@ -83,6 +83,7 @@ const TEMPLATES: &[(&str, &str)] = embedded![
     "stale_form.html",
     "bad_request.html",
     "refused.html",
+    "demo.html",
 ];
 
 /// What is shown when a template fails: our mistake, and no reason to show nothing.
