@@ -86,6 +86,7 @@ const TEMPLATES: &[(&str, &str)] = embedded![
     "link.html",
     "mailbox.html",
     "mailbox_mail.html",
+    "demo.html",
 ];
 
 /// What is shown when a template fails: our mistake, and no reason to show nothing.

@@ -1,6 +1,24 @@
-//! Logs and metrics.
+//! Logs and metrics: one line per event on stderr, and counters whose labels come from fixed sets.
+//!
+//! pingora writes through the `log` crate, which nothing collects here: its messages quote raw requests, with cookies
+//! and callback codes in them. What matters of them is logged by the proxy, under our rules.
+
+use std::io::IsTerminal;
 
 use serde::{Deserialize, Serialize};
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+mod metrics;
+
+pub use metrics::Metrics;
+
+/// The target of access lines, one per request; a filter can name it.
+pub const ACCESS: &str = "linkgate::access";
 
 /// `[log]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -28,4 +46,171 @@ pub enum Format {
     Human,
     /// One JSON object per line.
     Json,
+}
+
+/// Packages that tell more than an operator wants to know; each also covers the names that begin with it.
+const NOISY: &[&str] = &["pingora", "hyper", "h2", "rustls", "reqwest", "moka"];
+
+/// Sends the events of this process to stderr from now on. Once per process.
+///
+/// # Errors
+/// When the level is no filter, or events already go somewhere.
+pub fn init(config: &Config) -> Result<(), Error> {
+    let terminal = std::io::stderr().is_terminal();
+    subscriber(config, terminal, std::io::stderr)?.try_init().map_err(Error::Init)
+}
+
+fn subscriber<W>(config: &Config, terminal: bool, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, Error>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let json = match config.format {
+        Format::Auto => !terminal,
+        Format::Human => false,
+        Format::Json => true,
+    };
+    // A stderr that is gone must not end the process, which a report about it on stderr would.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(&config.level)?)
+        .with_writer(writer)
+        .log_internal_errors(false);
+    if json {
+        return Ok(Box::new(builder.json().flatten_event(true).with_span_list(false).finish()));
+    }
+    // https://no-color.org
+    let colors = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Ok(Box::new(builder.with_ansi(colors).finish()))
+}
+
+fn filter(level: &str) -> Result<EnvFilter, Error> {
+    let parts = || level.split(',').map(str::trim);
+    let general = |part: &str| part.parse::<LevelFilter>().ok().filter(|_| !part.is_empty());
+    // To the filter's own syntax `inof` is the name of a module, and everything else would be silent.
+    if let Some(part) = parts().find(|part| !part.contains(['=', '[', ']', '{', '}']) && general(part).is_none()) {
+        return Err(Error::Level { part: part.to_owned() });
+    }
+    let quiet = parts().filter_map(general).next_back().is_some_and(|general| general > LevelFilter::WARN);
+    // The last one of several for one name counts, so what the operator names is as the operator says.
+    let quieted = NOISY.iter().filter(|_| quiet).map(|package| format!("{package}=warn,"));
+    let directives: String = quieted.chain(parts().map(|part| format!("{part},"))).collect();
+    EnvFilter::try_new(directives).map_err(Error::Filter)
+}
+
+/// Why there are no logs or no metrics.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A word that is neither a level nor a filter.
+    #[error(
+        "use `log.level`: `{part}` is not a level; expected error, warn, info, debug, trace or off, \
+         or a filter like \"info,linkgate::mosaic=debug\""
+    )]
+    Level {
+        /// The word.
+        part: String,
+    },
+    /// A filter that cannot be read.
+    #[error("use `log.level`: expected a filter like \"info,linkgate::mosaic=debug\"")]
+    Filter(#[source] ParseError),
+    /// Events already go somewhere.
+    #[error("start logging")]
+    Init(#[source] TryInitError),
+    /// A metric that cannot be made.
+    #[error("make the metrics")]
+    Metrics(#[source] prometheus::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no writer panicked").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written of `events`.
+    fn written(level: &str, format: Format, terminal: bool, events: fn()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let config = Config { level: level.to_owned(), format };
+        let subscriber = subscriber(&config, terminal, move || writer.clone()).expect("the filter is well formed");
+        tracing::subscriber::with_default(subscriber, events);
+        let lines = lines.0.lock().expect("no writer panicked").clone();
+        String::from_utf8(lines).expect("lines are text")
+    }
+
+    #[test]
+    fn programs_get_json_and_people_get_text() {
+        let event = || tracing::info!(target: ACCESS, status = 200, path = "/a\n\"b\"", "answered");
+        let is_json = |format, terminal| written("info", format, terminal, event).starts_with('{');
+        assert!(is_json(Format::Auto, false));
+        assert!(!is_json(Format::Auto, true));
+        assert!(is_json(Format::Json, true));
+        assert!(!is_json(Format::Human, false));
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        let event = || tracing::warn!(target: ACCESS, status = 200, path = "/a\n{\"b\"}\u{1b}[2J", "answered");
+        let json = written("info", Format::Json, false, event);
+        assert_eq!(json.lines().count(), 1, "{json}");
+        let mut line: serde_json::Value = serde_json::from_str(&json).expect("the line is JSON");
+        let moment = line.as_object_mut().and_then(|line| line.remove("timestamp"));
+        assert!(moment.is_some_and(|moment| moment.is_string()));
+        let expected = serde_json::json!({
+            "level": "WARN", "target": "linkgate::access", "message": "answered", "status": 200,
+            "path": "/a\n{\"b\"}\u{1b}[2J",
+        });
+        assert_eq!(line, expected);
+        let text = written("info", Format::Human, false, event);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn the_level_decides_what_is_written() {
+        let events = || {
+            tracing::debug!(target: "linkgate::proxy", "own-debug");
+            tracing::info!(target: "linkgate::proxy", "own-info");
+            tracing::info!(target: "pingora_core::server", "noisy-info");
+            tracing::warn!(target: "pingora_core::server", "noisy-warn");
+            tracing::info!(target: "hyper::proto", "other-info");
+        };
+        let check = |level: &str, expected: &[&str]| {
+            let text = written(level, Format::Json, false, events);
+            let all = ["own-debug", "own-info", "noisy-info", "noisy-warn", "other-info"];
+            let seen: Vec<_> = all.into_iter().filter(|message| text.contains(message)).collect();
+            assert_eq!(seen, expected, "{level}");
+        };
+        check("info", &["own-info", "noisy-warn"]);
+        check("DEBUG", &["own-debug", "own-info", "noisy-warn"]);
+        check("error", &[]);
+        check("off", &[]);
+        check("info,pingora=info", &["own-info", "noisy-info", "noisy-warn"]);
+        check("info, pingora_core=off", &["own-info"]);
+        check("error,linkgate=debug", &["own-debug", "own-info"]);
+        check("hyper=info", &["other-info"]);
+    }
+
+    #[test]
+    fn a_level_that_is_none_is_refused() {
+        for level in ["", "inof", "info,", "info,linkgate", "verbose"] {
+            let error = filter(level).err().map(|error| error.to_string());
+            assert!(error.as_ref().is_some_and(|error| error.contains("`log.level`")), "{level}: {error:?}");
+        }
+        for level in ["linkgate=loud", "info,linkgate=debug=info", "linkgate[{=info"] {
+            assert!(matches!(filter(level), Err(Error::Filter(_))), "{level}");
+        }
+    }
 }

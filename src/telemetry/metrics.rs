@@ -1,0 +1,173 @@
+//! Counts what the gateway does, in the text format that Prometheus scrapes.
+//!
+//! Label values are `&'static str`: names from the code, never text from a request, so their number is bounded.
+
+use std::time::Duration;
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+use super::Error;
+
+/// The gateway's counters. Counting allocates nothing once a label has been seen.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    open_requests: IntGauge,
+    sign_ins: IntCounterVec,
+}
+
+/// Shown from the start, so that the first one of a kind is a step up from zero.
+const SIGN_IN_EVENTS: &[&str] = &["asked", "sent", "not_sent", "failed", "redeemed", "refused", "signed_out"];
+
+/// In seconds: from a page of our own to the longest wait for an upstream.
+const BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+impl Metrics {
+    /// Every counter at zero, in a registry of its own.
+    ///
+    /// # Errors
+    /// When a metric is ill formed or there twice, which would be a mistake of ours.
+    pub fn new() -> Result<Self, Error> {
+        Self::registered().map_err(Error::Metrics)
+    }
+
+    fn registered() -> Result<Self, prometheus::Error> {
+        let requests = Opts::new("linkgate_requests_total", "Requests answered, by what was decided and by status.");
+        let durations = HistogramOpts::new("linkgate_request_duration_seconds", "From a request to its answer's end.");
+        let open_requests = Opts::new("linkgate_open_requests", "Requests that are not answered to their end yet.");
+        let sign_ins = Opts::new("linkgate_sign_ins_total", "Steps of signing in and out, by what happened.");
+        let build = Opts::new("linkgate_build_info", "The program that runs; always 1.")
+            .const_label("version", env!("CARGO_PKG_VERSION"));
+        let metrics = Self {
+            registry: Registry::new(),
+            requests: IntCounterVec::new(requests, &["verdict", "status_class"])?,
+            durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["verdict"])?,
+            open_requests: IntGauge::with_opts(open_requests)?,
+            sign_ins: IntCounterVec::new(sign_ins, &["event"])?,
+        };
+        let build = IntGauge::with_opts(build)?;
+        build.set(1);
+        for event in SIGN_IN_EVENTS {
+            metrics.sign_ins.get_metric_with_label_values(&[event])?;
+        }
+        let registry = &metrics.registry;
+        registry.register(Box::new(metrics.requests.clone()))?;
+        registry.register(Box::new(metrics.durations.clone()))?;
+        registry.register(Box::new(metrics.open_requests.clone()))?;
+        registry.register(Box::new(metrics.sign_ins.clone()))?;
+        registry.register(Box::new(build))?;
+        Ok(metrics)
+    }
+
+    /// A request has come in; [`ended`](Self::ended) has to follow.
+    pub fn begun(&self) {
+        self.open_requests.inc();
+    }
+
+    /// A request is over, however it ended.
+    pub fn ended(&self) {
+        self.open_requests.dec();
+    }
+
+    /// A request was answered with `status`, `took` after it came in, because `verdict` was decided.
+    pub fn answered(&self, verdict: &'static str, status: u16, took: Duration) {
+        self.requests.with_label_values(&[verdict, status_class(status)]).inc();
+        self.durations.with_label_values(&[verdict]).observe(took.as_secs_f64());
+    }
+
+    /// A step of signing in or out: `asked`, `sent`, `not_sent`, `failed`, `redeemed`, `refused` or `signed_out`.
+    pub fn link_asked(&self, outcome: &'static str) {
+        self.sign_ins.with_label_values(&[outcome]).inc();
+    }
+
+    /// All of it, in the text format 0.0.4.
+    pub fn render(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "failed to write the metrics");
+            String::new()
+        })
+    }
+}
+
+fn status_class(status: u16) -> &'static str {
+    match status {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        500..=599 => "5xx",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(metrics: &Metrics) -> Vec<String> {
+        metrics.render().lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_fresh_program_shows_what_it_is_and_zeros() {
+        let metrics = Metrics::new().expect("the metrics are well formed");
+        let version = env!("CARGO_PKG_VERSION");
+        let expected = [
+            format!("linkgate_build_info{{version=\"{version}\"}} 1"),
+            "linkgate_open_requests 0".to_owned(),
+            "linkgate_sign_ins_total{event=\"asked\"} 0".to_owned(),
+            "linkgate_sign_ins_total{event=\"failed\"} 0".to_owned(),
+            "linkgate_sign_ins_total{event=\"not_sent\"} 0".to_owned(),
+            "linkgate_sign_ins_total{event=\"redeemed\"} 0".to_owned(),
+            "linkgate_sign_ins_total{event=\"refused\"} 0".to_owned(),
+            "linkgate_sign_ins_total{event=\"sent\"} 0".to_owned(),
+            "linkgate_sign_ins_total{event=\"signed_out\"} 0".to_owned(),
+        ];
+        assert_eq!(lines(&metrics), expected);
+    }
+
+    #[test]
+    fn requests_are_counted_and_timed_by_verdict() {
+        let metrics = Metrics::new().expect("the metrics are well formed");
+        metrics.answered("forwarded", 200, Duration::from_millis(2));
+        metrics.answered("forwarded", 204, Duration::from_millis(2));
+        metrics.answered("forwarded", 502, Duration::from_secs(60));
+        metrics.answered("sign_in", 303, Duration::ZERO);
+        let lines = lines(&metrics);
+        for expected in [
+            "linkgate_requests_total{status_class=\"2xx\",verdict=\"forwarded\"} 2",
+            "linkgate_requests_total{status_class=\"5xx\",verdict=\"forwarded\"} 1",
+            "linkgate_requests_total{status_class=\"3xx\",verdict=\"sign_in\"} 1",
+            "linkgate_request_duration_seconds_bucket{verdict=\"forwarded\",le=\"0.001\"} 0",
+            "linkgate_request_duration_seconds_bucket{verdict=\"forwarded\",le=\"0.0025\"} 2",
+            "linkgate_request_duration_seconds_bucket{verdict=\"forwarded\",le=\"+Inf\"} 3",
+            "linkgate_request_duration_seconds_count{verdict=\"sign_in\"} 1",
+        ] {
+            assert!(lines.iter().any(|line| line == expected), "{expected} in {lines:#?}");
+        }
+    }
+
+    #[test]
+    fn open_requests_and_sign_ins_are_counted() {
+        let metrics = Metrics::new().expect("the metrics are well formed");
+        metrics.begun();
+        metrics.begun();
+        metrics.ended();
+        metrics.link_asked("asked");
+        metrics.link_asked("asked");
+        let lines = lines(&metrics);
+        for expected in ["linkgate_open_requests 1", "linkgate_sign_ins_total{event=\"asked\"} 2"] {
+            assert!(lines.iter().any(|line| line == expected), "{expected} in {lines:#?}");
+        }
+    }
+
+    #[test]
+    fn status_classes_are_a_fixed_set() {
+        for (status, expected) in [(101, "1xx"), (299, "2xx"), (303, "3xx"), (499, "4xx"), (503, "5xx"), (0, "other")] {
+            assert_eq!(status_class(status), expected, "{status}");
+        }
+        assert_eq!(status_class(u16::MAX), "other");
+    }
+}
