@@ -1,3 +1,3 @@
-//! linkgate
+//! Stories about linkgate as a whole, one file each.
 
-fn main() {}
+mod mosaic;
