@@ -1,9 +1,40 @@
-//! The client of Mosaic's API.
+//! The client of Mosaic's API, which the built-in issuer speaks as well.
+//!
+//! One type, one method per call. Everything that it gives back was verified; why a call failed is in [`Error`].
+//! When to call, and what a visitor is told, is decided elsewhere.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
+
+use crate::clock::{Clock, Timestamp};
+
+mod call;
+mod client_token;
+mod connection;
+mod error;
+pub mod id_token;
+mod key_set;
+mod magic_link;
+mod sessions;
+mod signed_in;
+mod single_flight;
+mod users;
+mod wire;
+
+pub use call::Timeouts;
+pub use connection::{BadConnection, Connection};
+pub use error::Error;
+pub use magic_link::{AuthenticateMagicLink, EmailContent, SendMagicLink};
+pub use signed_in::{Refreshed, SignedIn};
+pub use users::{User, UserStatus};
+
+use call::{ANSWER_LIMIT, Answer, Http, Repeat};
+use client_token::ClientTokens;
+use connection::below;
+use key_set::KeySet;
 
 /// `[mosaic]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -38,4 +69,87 @@ pub enum Region {
     Au,
     Jp,
     Sandbox,
+}
+
+/// Calls Mosaic as one client of one tenant. Clones share connections, the client's token and the key set.
+#[derive(Clone)]
+pub struct Mosaic(Arc<Inner>);
+
+struct Inner {
+    connection: Connection,
+    clock: Clock,
+    http: Http,
+    client_tokens: Arc<ClientTokens>,
+    keys: Arc<KeySet>,
+}
+
+impl Mosaic {
+    /// A client that has not called yet.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be set up.
+    ///
+    /// # Panics
+    /// When the process has no TLS provider (`rustls::crypto::CryptoProvider::install_default`).
+    pub fn new(connection: Connection, clock: Clock) -> Result<Self, Error> {
+        Self::with_timeouts(connection, clock, Timeouts::default())
+    }
+
+    /// The same with other patience.
+    ///
+    /// # Errors
+    /// As [`Mosaic::new`].
+    pub fn with_timeouts(connection: Connection, clock: Clock, timeouts: Timeouts) -> Result<Self, Error> {
+        let urls = [&connection.base_url, &connection.token_url, &connection.key_set_url];
+        let http = Http::new(&urls, timeouts, clock.clone())?;
+        let client_tokens = ClientTokens::new(&connection, http.clone(), clock.clone());
+        let keys = KeySet::new(connection.key_set_url.clone(), http.clone(), clock.clone());
+        Ok(Self(Arc::new(Inner { connection, clock, http, client_tokens, keys })))
+    }
+
+    /// Whether a sign-in could work now: our client is accepted and tokens can be verified. Both are remembered, so
+    /// asking often is cheap.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub async fn probe(&self) -> Result<(), Error> {
+        self.0.client_tokens.get().await?;
+        self.0.keys.ready().await
+    }
+
+    /// Whether Mosaic is worth a call: false for five seconds after it was out of reach or broken, until a call works.
+    pub fn is_reachable(&self) -> bool {
+        self.0.http.is_reachable()
+    }
+
+    /// Makes a call with our client's token. One that Mosaic no longer accepts is replaced once.
+    async fn call(
+        &self,
+        call: &'static str,
+        repeat: Repeat,
+        request: impl Fn(&Http) -> reqwest::RequestBuilder,
+    ) -> Result<Answer, Error> {
+        let Inner { http, client_tokens, .. } = &*self.0;
+        let token = client_tokens.get().await?;
+        let with = |token: &str| request(http).bearer_auth(token);
+        let answer = http.send(call, repeat, ANSWER_LIMIT, || with(token.expose())).await?;
+        if answer.status != 401 {
+            return Ok(answer);
+        }
+        client_tokens.forget(&token);
+        let token = client_tokens.get().await?;
+        http.send(call, repeat, ANSWER_LIMIT, || with(token.expose())).await
+    }
+
+    fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    fn keys(&self) -> &Arc<KeySet> {
+        &self.0.keys
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
 }

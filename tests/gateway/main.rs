@@ -1,7 +1,7 @@
-//! Whole stories, told against real parts.
-
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+//! The stories: the real program, driven over sockets as visitors, operators and attackers do.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails, and says where")]
 
 mod issuer;
+mod mosaic;
 mod redis_server;
 mod store;

@@ -1,0 +1,57 @@
+//! Mosaic's backend sessions: silent login, refresh, and the end.
+
+use serde_json::json;
+
+use super::call::Repeat;
+use super::error::{Error, Refusal};
+use super::signed_in::{Refreshed, SignedIn, claims};
+use super::{Mosaic, below};
+
+impl Mosaic {
+    /// Signs a visitor in again without asking them anything, and extends Mosaic's session.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`] when the session is over and the visitor must sign in anew.
+    pub async fn authenticate_session(&self, session_id: &str) -> Result<SignedIn, Error> {
+        let url = below(&self.connection().base_url, &["cis", "v1", "auth", "session", "authenticate"]);
+        let body = json!({ "session_id": session_id, "claims": claims() });
+        let asked_at = self.now();
+        let answer = self.call("authenticate_session", Repeat::Never, |http| http.post(&url).json(&body)).await?;
+        let answer = answer.with_status(&[200]).map_err(|refusal| {
+            let is_over = refusal.status == 400 && refusal.says(&["session"]);
+            if is_over { Error::SessionNotFound } else { refusal.into_error() }
+        })?;
+        self.signed_in(&answer, Some(session_id), asked_at).await
+    }
+
+    /// Exchanges a refresh token. It works once, so what comes back must be kept.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`] when the token is used, revoked or too old.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<Refreshed, Error> {
+        let url = below(&self.connection().base_url, &["cis", "v1", "auth", "token", "refresh"]);
+        let body = json!({ "refresh_token": refresh_token });
+        let asked_at = self.now();
+        let answer = self.call("refresh", Repeat::Never, |http| http.post(&url).json(&body)).await?;
+        let answer = answer.with_status(&[200]).map_err(|refusal| {
+            let is_over = refusal.status == 400 && refusal.says(&["refresh", "token", "session", "invalid_grant"]);
+            if is_over { Error::SessionNotFound } else { refusal.into_error() }
+        })?;
+        self.refreshed(&answer, asked_at).await
+    }
+
+    /// Ends Mosaic's session and revokes its refresh tokens. One that is gone already is as good.
+    ///
+    /// # Errors
+    /// When Mosaic could not be made to end it.
+    pub async fn end_session(&self, session_id: &str) -> Result<(), Error> {
+        let url = below(&self.connection().base_url, &["cis", "v1", "auth", "session", "logout"]);
+        let body = json!({ "session_id": session_id });
+        let answer = self.call("end_session", Repeat::Never, |http| http.post(&url).json(&body)).await?;
+        match answer.with_status(&[200, 204]) {
+            Ok(_) => Ok(()),
+            Err(refusal) if refusal.is_gone() => Ok(()),
+            Err(refusal) => Err(Refusal::into_error(refusal)),
+        }
+    }
+}

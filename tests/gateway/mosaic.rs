@@ -1,0 +1,211 @@
+//! The client of Mosaic's API against a scripted Mosaic: what is on the wire, and what becomes of each answer.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
+
+use std::net::Ipv4Addr;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use futures_util::future::join_all;
+use linkgate::clock::{Clock, Timestamp};
+use linkgate::identity::{EmailAddress, Identity, Subject};
+use linkgate::mosaic::{
+    AuthenticateMagicLink, Connection, EmailContent, Error, Mosaic, SendMagicLink, SignedIn, Timeouts, UserStatus,
+    id_token,
+};
+use linkgate::secret::{Secret, base64url};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use url::Url;
+use wiremock::matchers::{any, method, path};
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+mod client_token;
+mod reach;
+mod redeeming;
+mod sending;
+mod sessions;
+mod users;
+
+const NOW: i64 = 1_800_000_000;
+const ISSUER: &str = "https://userid.test";
+const SEND: &str = "/cis/v1/auth/link/email/send";
+const AUTHENTICATE: &str = "/cis/v1/auth/link/email/authenticate";
+const SILENT: &str = "/cis/v1/auth/session/authenticate";
+const REFRESH: &str = "/cis/v1/auth/token/refresh";
+const LOGOUT: &str = "/cis/v1/auth/session/logout";
+
+static KEY: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate(KeySize::Rsa2048).unwrap());
+
+fn sign(claims: &Value) -> String {
+    let part = |value: &Value| base64url(value.to_string().as_bytes());
+    let signed = format!("{}.{}", part(&json!({"alg": "RS256", "kid": "k1"})), part(claims));
+    let mut signature = vec![0; KEY.public_modulus_len()];
+    KEY.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+    format!("{signed}.{}", base64url(&signature))
+}
+
+fn key_set() -> Value {
+    let public = KEY.public_key();
+    let n = base64url(public.modulus().big_endian_without_leading_zero());
+    let e = base64url(public.exponent().big_endian_without_leading_zero());
+    json!({"keys": [{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "k1", "n": n, "e": e}]})
+}
+
+fn user_claims() -> Value {
+    json!({"iss": ISSUER, "sub": "user-1", "tid": "t", "iat": NOW, "exp": NOW + 3600})
+}
+
+fn id_claims() -> Value {
+    merged(
+        user_claims(),
+        json!({"aud": "client-1", "auth_time": NOW - 5, "email": "ada@example.com", "email_verified": true}),
+    )
+}
+
+fn access_claims() -> Value {
+    merged(user_claims(), json!({"aud": "userid-api", "client_id": "client-1", "roles": []}))
+}
+
+fn merged(mut object: Value, more: Value) -> Value {
+    let Value::Object(more) = more else { panic!("an object") };
+    object.as_object_mut().unwrap().extend(more);
+    object
+}
+
+fn without(mut object: Value, member: &str) -> Value {
+    object.as_object_mut().unwrap().remove(member);
+    object
+}
+
+/// The answer to every kind of login.
+fn tokens(id_claims: &Value) -> Value {
+    json!({
+        "access_token": sign(&access_claims()), "id_token": sign(id_claims), "refresh_token": "refresh-1",
+        "token_type": "Bearer", "expires_in": 3600, "session_id": "session-1",
+    })
+}
+
+fn ada() -> EmailAddress {
+    EmailAddress::parse("ada@example.com").unwrap()
+}
+
+fn subject(text: &str) -> Subject {
+    Subject::try_from(text.to_owned()).unwrap()
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_seconds(seconds)
+}
+
+/// A scripted Mosaic and our client of it.
+struct Story {
+    server: MockServer,
+    mosaic: Mosaic,
+    clock: Clock,
+}
+
+impl Story {
+    /// A Mosaic that gives client tokens `token-1`, `token-2` … and its keys.
+    async fn start() -> Self {
+        let story = Self::without_tokens().await;
+        story.give_tokens().await;
+        story
+    }
+
+    async fn without_tokens() -> Self {
+        let server = MockServer::start().await;
+        let clock = Clock::manual(at(NOW));
+        let mosaic = client(&server.uri(), &server.uri(), &clock, Duration::from_secs(10));
+        let story = Self { server, mosaic, clock };
+        story.answers("GET", "/cis/oidc/jwks", ResponseTemplate::new(200).set_body_json(key_set())).await;
+        story
+    }
+
+    async fn give_tokens(&self) {
+        let count = AtomicU32::new(0);
+        let give = move |_: &Request| {
+            let token = format!("token-{}", count.fetch_add(1, Ordering::SeqCst) + 1);
+            let body = json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600, "scope": "openid"});
+            ResponseTemplate::new(200).set_body_json(body)
+        };
+        Mock::given(method("POST")).and(path("/oidc/token")).respond_with(give).mount(&self.server).await;
+    }
+
+    async fn answers(&self, verb: &str, route: &str, answer: ResponseTemplate) {
+        Mock::given(method(verb)).and(path(route)).respond_with(answer).mount(&self.server).await;
+    }
+
+    async fn says(&self, route: &str, status: u16, body: &Value) {
+        self.answers("POST", route, ResponseTemplate::new(status).set_body_json(body)).await;
+    }
+
+    async fn requests(&self, route: &str) -> Vec<Request> {
+        let all = self.server.received_requests().await.unwrap();
+        all.into_iter().filter(|request| request.url.path() == route).collect()
+    }
+
+    async fn send(&self) -> Result<(), Error> {
+        send(&self.mosaic).await
+    }
+
+    async fn authenticate(&self) -> Result<SignedIn, Error> {
+        let link = AuthenticateMagicLink { code: "code-1", user_agent: None, client_address: None };
+        self.mosaic.authenticate_magic_link(&link).await
+    }
+}
+
+fn client(base_url: &str, token_host: &str, clock: &Clock, total: Duration) -> Mosaic {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let url = |text: String| Url::parse(&text).unwrap();
+    let connection = Connection {
+        base_url: url(base_url.to_owned()),
+        token_url: url(format!("{token_host}/oidc/token")),
+        key_set_url: url(format!("{base_url}/cis/oidc/jwks")),
+        issuer: ISSUER.to_owned(),
+        client_id: "client-1".to_owned(),
+        client_secret: Secret::new("s&cret".to_owned()),
+    };
+    let timeouts = Timeouts { total, pause: Duration::ZERO, ..Timeouts::default() };
+    Mosaic::with_timeouts(connection, clock.clone(), timeouts).unwrap()
+}
+
+async fn send(mosaic: &Mosaic) -> Result<(), Error> {
+    let address = ada();
+    mosaic
+        .send_magic_link(&SendMagicLink {
+            address: &address,
+            redirect_uri: "https://app.test/.linkgate/callback",
+            state: "state-1",
+            link_lifetime: Duration::from_secs(601),
+            user_agent: None,
+            client_address: None,
+            email_content: None,
+        })
+        .await
+}
+
+fn sent() -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(json!({"message": "Email sent successfully"}))
+}
+
+fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    request.headers.get(name).map(|value| value.to_str().unwrap())
+}
+
+fn json_body(request: &Request) -> Value {
+    assert_eq!(header(request, "content-type"), Some("application/json"));
+    serde_json::from_slice(&request.body).unwrap()
+}
+
+/// Compares by what `Debug` shows, because a transport failure has no equality.
+#[track_caller]
+fn same<T: std::fmt::Debug>(found: &Result<T, Error>, expected: &Error, about: &str) {
+    let found = found.as_ref().expect_err(about);
+    assert_eq!(format!("{found:?}"), format!("{expected:?}"), "{about}");
+}
