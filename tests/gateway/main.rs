@@ -1,3 +1,3 @@
-//! linkgate
+//! linkgate's stories, each in the file of its part.
 
-fn main() {}
+mod config;
