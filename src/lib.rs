@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod clock;
+pub mod config;
 pub mod demo;
 pub mod identity;
 pub mod issuer;

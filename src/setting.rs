@@ -1,9 +1,12 @@
 //! Types that several sections of gateway.toml parse their values into.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
@@ -132,6 +135,36 @@ pub enum BadSecret {
     /// The place is there and empty.
     #[error("find a secret: the place is empty")]
     Empty,
+}
+
+/// Reads a table, and nothing but a table: a derived struct would also take a list for its fields in their order.
+///
+/// # Errors
+/// When there is something else, or something in the table is wrong.
+pub fn table<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_any(TableVisitor(PhantomData))
+}
+
+/// The same for a table that may be left out.
+///
+/// # Errors
+/// As [`table`].
+pub fn optional_table<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    table(deserializer).map(Some)
+}
+
+struct TableVisitor<T>(PhantomData<T>);
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for TableVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,41 @@ pub enum Preset {
     XAuthRequest,
 }
 
+impl Config {
+    /// The header that tells `attribute`: the operator's own name for it, or the preset's.
+    pub fn name(&self, attribute: Attribute) -> Option<&str> {
+        match self.names.get(&attribute) {
+            Some(name) => Some(name.as_str()).filter(|name| !name.is_empty()),
+            None => self.preset.name(attribute),
+        }
+    }
+}
+
+impl Preset {
+    /// The header that tells `attribute` in this set.
+    pub const fn name(self, attribute: Attribute) -> Option<&'static str> {
+        use Attribute::{Email, Groups, Name, PreferredUsername, Roles, User};
+        match (self, attribute) {
+            (Self::XForwarded, User) => Some("X-Forwarded-User"),
+            (Self::XForwarded, Email) => Some("X-Forwarded-Email"),
+            (Self::XForwarded, PreferredUsername) => Some("X-Forwarded-Preferred-Username"),
+            (Self::XForwarded, Groups) => Some("X-Forwarded-Groups"),
+            (Self::XForwarded, Roles) => Some("X-Forwarded-Roles"),
+            (Self::RemoteUser, User) => Some("Remote-User"),
+            (Self::RemoteUser, Email) => Some("Remote-Email"),
+            (Self::RemoteUser, Name) => Some("Remote-Name"),
+            (Self::RemoteUser, Groups) => Some("Remote-Groups"),
+            (Self::XAuthRequest, User) => Some("X-Auth-Request-User"),
+            (Self::XAuthRequest, Email) => Some("X-Auth-Request-Email"),
+            (Self::XAuthRequest, PreferredUsername) => Some("X-Auth-Request-Preferred-Username"),
+            (Self::XAuthRequest, Groups) => Some("X-Auth-Request-Groups"),
+            (Self::XForwarded, Name)
+            | (Self::RemoteUser, PreferredUsername | Roles)
+            | (Self::XAuthRequest, Name | Roles) => None,
+        }
+    }
+}
+
 /// What can be told about a visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -43,4 +78,22 @@ pub enum Attribute {
     Groups,
     /// Roles, joined by commas.
     Roles,
+}
+
+impl Attribute {
+    /// Every one of them.
+    pub const ALL: [Self; 6] =
+        [Self::User, Self::Email, Self::Name, Self::PreferredUsername, Self::Groups, Self::Roles];
+
+    /// As gateway.toml spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Email => "email",
+            Self::Name => "name",
+            Self::PreferredUsername => "preferred_username",
+            Self::Groups => "groups",
+            Self::Roles => "roles",
+        }
+    }
 }

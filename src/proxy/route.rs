@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::identity::AddressRule;
-use crate::setting::Span;
+use crate::setting::{self, Span};
 
 /// `[[route]]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -21,8 +21,11 @@ pub struct Config {
     /// Who may pass.
     #[serde(default)]
     pub access: AccessSetting,
-    /// Which of the signed-in visitors may pass; everyone where nothing is listed.
+    /// Says that a public route without a path, or with `/`, is meant: nothing on the host then needs a sign-in.
     #[serde(default)]
+    pub whole_site: bool,
+    /// Which of the signed-in visitors may pass; every one of them where there is none.
+    #[serde(default, deserialize_with = "setting::optional_table")]
     pub allow: Option<Allow>,
     /// The time for the connection to the application to be made.
     #[serde(default = "connect_timeout")]

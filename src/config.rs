@@ -1,0 +1,225 @@
+//! gateway.toml as [`Config`]: gathers the sections that the parts own and shows every problem at once.
+//!
+//! A section's fields, types and defaults live with its owner. `read` finds what is wrong with one value, `check`
+//! what is wrong between several.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+
+use crate::identity::headers;
+use crate::origin::Origin;
+use crate::portal::sign_in;
+use crate::proxy::{self, route};
+use crate::setting::{self, Span};
+use crate::{admin, issuer, mosaic, pages, session, telemetry};
+
+mod check;
+mod place;
+mod problem;
+mod read;
+
+pub use problem::{Problem, Problems};
+
+/// A configuration in which every setting and every pair of settings is in order.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where visitors reach the gateway; every link and redirect is made from it.
+    pub public_url: Origin,
+    /// The address of the public listener.
+    pub listen: SocketAddr,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Threads that serve requests; one for each core where there is none.
+    pub threads: Option<usize>,
+    /// How long open requests may go on when the gateway is asked to stop.
+    pub stop_timeout: Span,
+    /// `[admin]`
+    pub admin: admin::Config,
+    /// `[log]`
+    pub log: telemetry::Config,
+    /// `[theme]`
+    pub theme: pages::Theme,
+    /// `[limits]`
+    pub limits: proxy::Limits,
+    /// `[sign_in]`
+    pub sign_in: sign_in::Config,
+    /// `[sign_up]`
+    pub sign_up: sign_in::SignUp,
+    /// `[session]`
+    pub session: session::Config,
+    /// `[mosaic]`: there exactly when `issuer` is not.
+    pub mosaic: Option<mosaic::Config>,
+    /// `[issuer]`: there exactly when `mosaic` is not.
+    pub issuer: Option<issuer::Config>,
+    /// `[identity_headers]`
+    pub identity_headers: headers::Config,
+    /// `[[route]]`, at least one.
+    pub route: Vec<route::Config>,
+    /// The directory of the file, absolute: relative paths in the file start here.
+    pub directory: PathBuf,
+    /// The file, as it was named to the program.
+    pub file: PathBuf,
+    warnings: Vec<Problem>,
+}
+
+/// The file as serde reads it. What must be there is an `Option` all the same, so that its absence is one problem
+/// among the others.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    public_url: Option<Origin>,
+    listen: SocketAddr,
+    trusted_proxies: Vec<IpNet>,
+    threads: Option<usize>,
+    stop_timeout: Span,
+    admin: Table<admin::Config>,
+    log: Table<telemetry::Config>,
+    theme: Table<pages::Theme>,
+    limits: Table<proxy::Limits>,
+    sign_in: Table<sign_in::Config>,
+    sign_up: Table<sign_in::SignUp>,
+    session: Table<session::Config>,
+    mosaic: Option<Table<mosaic::Config>>,
+    issuer: Option<Table<issuer::Config>>,
+    identity_headers: Table<headers::Config>,
+    route: Vec<Spanned<Table<route::Config>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(transparent, bound(deserialize = "T: DeserializeOwned"))]
+struct Table<T>(#[serde(deserialize_with = "setting::table")] T);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            public_url: None,
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            trusted_proxies: Vec::new(),
+            threads: None,
+            stop_timeout: Span::seconds(10),
+            admin: Table::default(),
+            log: Table::default(),
+            theme: Table::default(),
+            limits: Table::default(),
+            sign_in: Table::default(),
+            sign_up: Table::default(),
+            session: Table::default(),
+            mosaic: None,
+            issuer: None,
+            identity_headers: Table::default(),
+            route: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// With everything that is wrong, or why the file cannot be read.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        let refuse = |problem| Problems::new(vec![problem]);
+        let bytes = std::fs::read(path).map_err(|error| refuse(unreadable(path, &error)))?;
+        let text = str::from_utf8(&bytes).map_err(|error| refuse(not_utf_8(path, &bytes[..error.valid_up_to()])))?;
+        Self::parse(text, path)
+    }
+
+    /// Reads and checks `text`, which is the content of `path`.
+    ///
+    /// # Errors
+    /// With everything that is wrong.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Problems> {
+        if text.trim().is_empty() {
+            let hint = "the gateway.toml that comes with linkgate runs as it stands";
+            return Err(Problems::new(vec![Problem::of_file(path.to_owned(), "is empty".to_owned(), Some(hint))]));
+        }
+        let (table, mut problems) = read::parse(text, path);
+        let Some(table) = table else { return Err(Problems::new(problems)) };
+        let places = place::Places::new(path, text, table.get_ref());
+        let directory = directory_of(path);
+        let Some(settings) = read::settings(table, &places, &mut problems) else {
+            return Err(Problems::new(problems));
+        };
+        let mut findings = check::check(&settings, &places, &directory, &problems);
+        problems.extend(findings.problems);
+        problem::in_order(&mut findings.warnings);
+        match settings.public_url.clone() {
+            Some(public_url) if problems.is_empty() => {
+                Ok(settings.into_config(public_url, directory, path.to_owned(), findings.warnings))
+            }
+            _ => Err(Problems::new(problems)),
+        }
+    }
+
+    /// What is allowed and yet probably not meant, in the order of the file.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+}
+
+impl Settings {
+    fn into_config(self, public_url: Origin, directory: PathBuf, file: PathBuf, warnings: Vec<Problem>) -> Config {
+        let mut config = Config {
+            public_url,
+            listen: self.listen,
+            trusted_proxies: self.trusted_proxies,
+            threads: self.threads,
+            stop_timeout: self.stop_timeout,
+            admin: self.admin.0,
+            log: self.log.0,
+            theme: self.theme.0,
+            limits: self.limits.0,
+            sign_in: self.sign_in.0,
+            sign_up: self.sign_up.0,
+            session: self.session.0,
+            mosaic: self.mosaic.map(|mosaic| mosaic.0),
+            issuer: self.issuer.map(|issuer| issuer.0),
+            identity_headers: self.identity_headers.0,
+            route: self.route.into_iter().map(|route| route.into_inner().0).collect(),
+            directory,
+            file,
+            warnings,
+        };
+        // The parts know nothing of where the file is.
+        let paths =
+            [config.theme.logo.as_mut(), config.mosaic.as_mut().and_then(|mosaic| mosaic.client_secret_file.as_mut())];
+        for path in paths.into_iter().flatten() {
+            *path = config.directory.join(&*path);
+        }
+        config
+    }
+}
+
+fn directory_of(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    path.parent().unwrap_or(&path).to_owned()
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    let (message, hint) = match error.kind() {
+        io::ErrorKind::NotFound => ("there is no such file".to_owned(), Some("name another one with `--config FILE`")),
+        io::ErrorKind::IsADirectory => {
+            ("is a directory, not a file".to_owned(), Some("name the file in it with `--config FILE`"))
+        }
+        io::ErrorKind::PermissionDenied => (
+            "cannot be read: permission denied".to_owned(),
+            Some("give the user that runs linkgate the right to read it"),
+        ),
+        _ => (format!("cannot be read: {error}"), None),
+    };
+    Problem::of_file(path.to_owned(), message, hint)
+}
+
+fn not_utf_8(path: &Path, valid: &[u8]) -> Problem {
+    let valid = String::from_utf8_lossy(valid);
+    let (line, column) = place::line_and_column(&valid, valid.len());
+    let mut problem = Problem::of_file(path.to_owned(), "is not UTF-8 text".to_owned(), None);
+    (problem.line, problem.column) = (Some(line), Some(column));
+    problem.hint("save the file as UTF-8")
+}

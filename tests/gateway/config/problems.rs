@@ -1,0 +1,709 @@
+//! A wrong file says where it is wrong, in which setting, what was seen there and what to do.
+
+use super::{LEAST, check, check_after};
+
+#[test]
+fn mistakes_of_syntax_are_all_placed() {
+    check("x", "gateway.toml:1:2: key with no value, expected `=`");
+    check(
+        r#"public_url = http://localhost
+[
+"#,
+        r#"gateway.toml:1:14: string values must be quoted, expected literal string
+gateway.toml:2:2: unquoted keys cannot be empty, expected letters, numbers, `-`, `_`"#,
+    );
+    check(
+        r#"a = "b
+c = 1
+d = 
+"#,
+        r#"gateway.toml:1:7: invalid basic string, expected `"`
+gateway.toml:3:5: string values must be quoted, expected literal string"#,
+    );
+    check_after(
+        r#"[issuer]
+mailbox = false
+"#,
+        r#"gateway.toml:8:2: issuer: is set twice
+  hint: keep one of the two
+gateway.toml:9:1: mailbox: is set twice
+  hint: keep one of the two"#,
+    );
+    check(
+        &[
+            r#"listen = "127.0.0.1:1"
+listen = "127.0.0.1:2"
+"#,
+            LEAST,
+            r#"upstraem = 1
+"#,
+        ]
+        .concat(),
+        r#"gateway.toml:2:1: listen: is set twice
+  hint: keep one of the two
+gateway.toml:10:1: route[0].upstraem: unknown setting `upstraem`
+  hint: did you mean `upstream`?"#,
+    );
+}
+
+#[test]
+fn a_missing_part_says_what_to_write() {
+    check(
+        r#"# nothing
+"#,
+        r#"gateway.toml: nothing says who signs visitors in: there is neither [mosaic] nor [issuer]
+  hint: add `[mosaic]` for a Mosaic tenant, or `[issuer]` with `mailbox = true` to try linkgate out
+gateway.toml: public_url: is missing
+  hint: set it to the address in the visitor's browser, like `public_url = "https://app.example.com"`
+gateway.toml: route: is missing
+  hint: name your application: `[[route]]` and below it `upstream = "http://127.0.0.1:3000"`"#,
+    );
+}
+
+#[test]
+fn an_unknown_name_gets_the_nearest_valid_one() {
+    check_after(
+        r#"upstraem = "demo"
+"#,
+        r#"gateway.toml:8:1: route[0].upstraem: unknown setting `upstraem`
+  hint: did you mean `upstream`?"#,
+    );
+    check_after(
+        r#"[sesion]
+lifetime = "1d"
+"#,
+        r#"gateway.toml:8:2: sesion: unknown setting `sesion`
+  hint: did you mean `session`?"#,
+    );
+    check_after(
+        r#"listen = "127.0.0.1:1"
+"#,
+        r#"gateway.toml:8:1: route[0].listen: unknown setting `listen`
+  hint: `listen` belongs at the top of the file, above the first [section]"#,
+    );
+    check_after(
+        r#"[log]
+colour = true
+"#,
+        r#"gateway.toml:9:1: log.colour: unknown setting `colour`
+  hint: known here: `level`, `format`"#,
+    );
+    check_after(
+        r#"[identity_headers.names]
+usr = "X-User"
+"#,
+        r#"gateway.toml:9:1: identity_headers.names.usr: unknown setting `usr`
+  hint: did you mean `user`?"#,
+    );
+    check_after(
+        r#"[session]
+Idle-Timeout = "1h"
+"#,
+        r#"gateway.toml:9:1: session.Idle-Timeout: unknown setting `Idle-Timeout`
+  hint: did you mean `idle_timeout`?"#,
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_type_says_what_was_expected() {
+    check_after(
+        r#"[session]
+lifetime = "7"
+idle_timeout = 5
+"#,
+        r#"gateway.toml:9:12: session.lifetime: expected a length of time with its unit, like "90s", "15m", "12h" or "7d" (seen: "7")
+gateway.toml:10:16: session.idle_timeout: expected a text in quotes (seen: 5)"#,
+    );
+    check_after(
+        r#"access = "pubic"
+[route.allow]
+roles = "x"
+"#,
+        r#"gateway.toml:8:10: route[0].access: expected "public", "optional" or "signed-in" (seen: "pubic")
+gateway.toml:10:9: route[0].allow.roles: expected a list (seen: "x")"#,
+    );
+    check(
+        &[
+            r#"trusted_proxies = ["10.0.0.1", 5, "10.0.0.0/8", "x"]
+threads = -1
+listen = "localhost:80"
+stop_timeout = "5"
+"#,
+            LEAST,
+            "",
+        ]
+        .concat(),
+        r#"gateway.toml:1:20: trusted_proxies[0]: expected a range of addresses, like "10.0.0.0/8" or "127.0.0.1/32" (seen: "10.0.0.1")
+gateway.toml:1:32: trusted_proxies[1]: expected a range of addresses, like "10.0.0.0/8" or "127.0.0.1/32" (seen: 5)
+gateway.toml:1:49: trusted_proxies[3]: expected a range of addresses, like "10.0.0.0/8" or "127.0.0.1/32" (seen: "x")
+gateway.toml:2:11: threads: expected a whole number, not negative (seen: -1)
+gateway.toml:3:10: listen: expected an address with its port, like "127.0.0.1:8080" (seen: "localhost:80")
+gateway.toml:4:16: stop_timeout: expected a length of time with its unit, like "90s", "15m", "12h" or "7d" (seen: "5")"#,
+    );
+    check_after(
+        r#"[[issuer.user]]
+name = "x"
+[[issuer.user]]
+email = "x"
+[theme]
+accent = "red"
+logo = 1
+"#,
+        r##"gateway.toml:8:1: issuer.user[1].email: is missing
+gateway.toml:11:9: issuer.user[2].email: a mail address has the form name@example.com (seen: "x")
+gateway.toml:13:10: theme.accent: expected a colour like "#2f6f4f" (seen: "red")
+gateway.toml:14:8: theme.logo: expected a path in quotes (seen: 1)"##,
+    );
+    check_after(
+        r#"[sign_in]
+allow = ["example.com", "ada@example.com"]
+links_in_all = 5000000000
+[limits]
+header_bytes = 1.5
+"#,
+        r#"gateway.toml:9:10: sign_in.allow[0]: expected "*", a domain like "@example.com", or an address like "ada@example.com" (seen: "example.com")
+gateway.toml:10:16: sign_in.links_in_all: expected a whole number from 0 to 4294967295 (seen: 5000000000)
+gateway.toml:12:16: limits.header_bytes: expected a whole number, not negative (seen: 1.5)"#,
+    );
+}
+
+#[test]
+fn a_table_is_a_table_and_a_list_is_a_list() {
+    check_after(
+        r#"[[session]]
+lifetime = "7d"
+"#,
+        r#"gateway.toml:8:1: session: expected a table
+  hint: write `[session]`, with one bracket: there is only one"#,
+    );
+    check_after(
+        r#"allow = ["@example.com"]
+"#,
+        r#"gateway.toml:8:9: route[0].allow: expected a table
+  hint: a table is a [section] of its own, or `{ name = value }`"#,
+    );
+    check(
+        r#"public_url = "http://localhost:8080"
+[issuer]
+mailbox = true
+[route]
+upstream = "demo"
+"#,
+        r#"gateway.toml:4:1: route: expected a list
+  hint: write `[[route]]`, with two brackets: there may be several"#,
+    );
+    check(
+        r#"public_url = "http://localhost:8080"
+admin = 5
+issuer = [true]
+route = [1, { upstream = "demo" }, { upstream = "x", path = "/x" }]
+"#,
+        r#"gateway.toml:2:9: admin: expected a table (seen: 5)
+  hint: a table is a [section] of its own, or `{ name = value }`
+gateway.toml:3:10: issuer: expected a table
+  hint: a table is a [section] of its own, or `{ name = value }`
+gateway.toml:4:10: route[0]: expected a table (seen: 1)
+  hint: a table is a [section] of its own, or `{ name = value }`
+gateway.toml:4:49: route[2].upstream: expected "demo" or a URL like "http://127.0.0.1:3000" (seen: "x")"#,
+    );
+}
+
+#[test]
+fn hosts_are_plain_and_those_of_sign_in() {
+    check_after(
+        r#"host = "*.example.com"
+"#,
+        r#"gateway.toml:8:8: route[0].host: is not a host name (seen: "*.example.com")
+  hint: write one host name, like "app.example.com""#,
+    );
+    check_after(
+        r#"host = "LOCALHOST"
+"#,
+        r#"gateway.toml:8:8: route[0].host: is not in its plain form (seen: "LOCALHOST")
+  hint: write it as "localhost""#,
+    );
+    check_after(
+        r#"host = "localhost:8080"
+"#,
+        r#"gateway.toml:8:8: route[0].host: has a port; the port is that of `public_url` (seen: "localhost:8080")
+  hint: write it as "localhost""#,
+    );
+    check_after(
+        r#"host = "wiki.example.com"
+"#,
+        r#"gateway.toml:8:8: route[0].host: visitors can sign in on the host of `public_url` only, which is localhost (seen: "wiki.example.com")
+  hint: protect this host with a gateway of its own"#,
+    );
+    check_after(
+        r#"host = "wiki.example.com"
+path = "/x"
+access = "optional"
+"#,
+        r#"gateway.toml:8:8: route[0].host: visitors can sign in on the host of `public_url` only, which is localhost (seen: "wiki.example.com")
+  hint: protect this host with a gateway of its own"#,
+    );
+    check_after(
+        r#"host = "bücher.example"
+"#,
+        r#"gateway.toml:8:8: route[0].host: is not a host name (seen: "bücher.example")
+  hint: write it as "xn--bcher-kva.example""#,
+    );
+}
+
+#[test]
+fn paths_are_those_that_requests_can_have() {
+    check_after(
+        r#"path = "a"
+"#,
+        r#"gateway.toml:8:8: route[0].path: must begin with `/` (seen: "a")"#,
+    );
+    check_after(
+        r#"path = "/a/../b"
+"#,
+        r#"gateway.toml:8:8: route[0].path: must be plain, without `//`, `.` and `..` (seen: "/a/../b")"#,
+    );
+    check_after(
+        r#"path = "/a//b"
+"#,
+        r#"gateway.toml:8:8: route[0].path: must be plain, without `//`, `.` and `..` (seen: "/a//b")"#,
+    );
+    check_after(
+        r#"path = "/%61"
+"#,
+        r#"gateway.toml:8:8: route[0].path: must be plain: printable ASCII characters, without blanks, `?`, `#`, `%` and `\` (seen: "/%61")"#,
+    );
+    check_after(
+        r#"path = "/a b"
+"#,
+        r#"gateway.toml:8:8: route[0].path: must be plain: printable ASCII characters, without blanks, `?`, `#`, `%` and `\` (seen: "/a b")"#,
+    );
+    check_after(
+        r#"path = "/a?b"
+"#,
+        r#"gateway.toml:8:8: route[0].path: must be plain: printable ASCII characters, without blanks, `?`, `#`, `%` and `\` (seen: "/a?b")"#,
+    );
+    check_after(
+        r#"path = "/a\\b"
+"#,
+        r#"gateway.toml:8:8: route[0].path: must be plain: printable ASCII characters, without blanks, `?`, `#`, `%` and `\` (seen: "/a\\b")"#,
+    );
+    check_after(
+        r#"path = "/.Linkgate/x"
+"#,
+        r#"gateway.toml:8:8: route[0].path: lies below /.linkgate, which is the gateway's own (seen: "/.Linkgate/x")"#,
+    );
+}
+
+#[test]
+fn two_routes_differ() {
+    check_after(
+        r#"[[route]]
+upstream = "demo"
+path = "/"
+"#,
+        r#"gateway.toml:10:8: route[1].path: serves the same host and path as route[0] in line 6 (seen: "/")
+  hint: give one of the two another `path`"#,
+    );
+    check_after(
+        r#"path = "/a/"
+[[route]]
+upstream = "demo"
+host = "localhost"
+path = "/a"
+"#,
+        r#"gateway.toml:12:8: route[1].path: serves the same host and path as route[0] in line 6 (seen: "/a")
+  hint: give one of the two another `path`"#,
+    );
+}
+
+#[test]
+fn upstreams_are_applications() {
+    check(
+        r#"public_url = "http://localhost:8080"
+[issuer]
+mailbox = true
+[[issuer.user]]
+email = "ada@example.com"
+[[route]]
+"#,
+        r#"gateway.toml:6:1: route[0].upstream: is missing
+  hint: name the application, like `upstream = "http://127.0.0.1:3000"`"#,
+    );
+    check_after(
+        r#"[[route]]
+path = "/x"
+upstream = "ftp://x"
+"#,
+        r#"gateway.toml:10:12: route[1].upstream: expected "demo" or a URL like "http://127.0.0.1:3000" (seen: "ftp://x")"#,
+    );
+    check_after(
+        r#"[[route]]
+path = "/x"
+upstream = "http:x"
+"#,
+        r#"gateway.toml:10:12: route[1].upstream: expected "demo" or a URL like "http://127.0.0.1:3000" (seen: "http:x")"#,
+    );
+    check_after(
+        r#"[[route]]
+path = "/x"
+upstream = "http://x/path"
+"#,
+        r#"gateway.toml:10:12: route[1].upstream: has a path, which is not supported: the application gets the visitor's path as it is (seen: "http://x/path")"#,
+    );
+    check_after(
+        r#"[[route]]
+path = "/x"
+upstream = "http://x/?a"
+"#,
+        r#"gateway.toml:10:12: route[1].upstream: has a query or fragment, which is not supported (seen: "http://x/?a")"#,
+    );
+    check_after(
+        r#"[[route]]
+path = "/x"
+upstream = "http://user:hunter2@x"
+"#,
+        "gateway.toml:10:12: route[1].upstream: has a user name or password, which is not supported",
+    );
+    check_after(
+        r#"[[route]]
+path = "/x"
+upstream = "http://localhost:8080"
+"#,
+        r#"gateway.toml:10:12: route[1].upstream: is the gateway itself: requests would go round in circles (seen: "http://localhost:8080")"#,
+    );
+    check_after(
+        r#"[[route]]
+path = "/x"
+upstream = "http://127.0.0.1:8080"
+"#,
+        r#"gateway.toml:10:12: route[1].upstream: is the gateway itself: requests would go round in circles (seen: "http://127.0.0.1:8080")"#,
+    );
+    check_after(
+        r#"[[route]]
+path = "/x"
+upstream = "http://0.0.0.0:8080"
+"#,
+        r#"gateway.toml:10:12: route[1].upstream: is the gateway itself: requests would go round in circles (seen: "http://0.0.0.0:8080")"#,
+    );
+    check_after(
+        r#"[[route]]
+path = "/x"
+upstream = "http://127.0.0.1:9180"
+"#,
+        r#"gateway.toml:10:12: route[1].upstream: is the gateway's own `admin.listen`, which visitors must not reach (seen: "http://127.0.0.1:9180")"#,
+    );
+}
+
+#[test]
+fn access_has_one_reading() {
+    check_after(
+        r#"access = "public"
+"#,
+        r#"gateway.toml:8:10: route[0].access: opens the whole site to everybody (seen: "public")
+  hint: add a `path`, or `whole_site = true` if nothing on this host needs a sign-in"#,
+    );
+    check_after(
+        r#"access = "public"
+path = "/"
+"#,
+        r#"gateway.toml:8:10: route[0].access: opens the whole site to everybody (seen: "public")
+  hint: add a `path`, or `whole_site = true` if nothing on this host needs a sign-in"#,
+    );
+    check_after(
+        r#"whole_site = true
+"#,
+        r#"gateway.toml:8:14: route[0].whole_site: is for a route with `access = "public"` and no `path` (seen: true)
+  hint: take it out"#,
+    );
+    check_after(
+        r#"access = "optional"
+allow = { roles = ["x"] }
+"#,
+        r#"gateway.toml:9:9: route[0].allow: chooses among signed-in visitors, and this route lets everybody pass
+  hint: set `access = "signed-in"`, or take `allow` out"#,
+    );
+    check_after(
+        r#"access = "public"
+path = "/x"
+allow = { roles = ["x"] }
+"#,
+        r#"gateway.toml:10:9: route[0].allow: chooses among signed-in visitors, and this route lets everybody pass
+  hint: set `access = "signed-in"`, or take `allow` out"#,
+    );
+    check_after(
+        r#"allow = {}
+"#,
+        r#"gateway.toml:8:9: route[0].allow: names nobody
+  hint: list who may pass, or leave it out to let every signed-in visitor pass"#,
+    );
+    check_after(
+        r#"allow = { domains = ["@example.com"] }
+"#,
+        r#"gateway.toml:8:21: route[0].allow.domains: expected domains like "example.com", not "@example.com""#,
+    );
+    check_after(
+        r#"allow = { roles = ["admin", 5] }
+"#,
+        "gateway.toml:8:29: route[0].allow.roles[1]: expected a text in quotes (seen: 5)",
+    );
+}
+
+#[test]
+fn mosaic_is_described_completely() {
+    check(
+        r#"public_url = "https://app.example.com"
+[[route]]
+upstream = "demo"
+[mosaic]
+"#,
+        r#"gateway.toml:4:1: mosaic.client_id: is missing
+  hint: copy it from the application in the Mosaic portal
+gateway.toml:4:1: mosaic.client_secret_file: is missing
+  hint: name the file that holds the secret, or its environment variable in `client_secret_env`
+gateway.toml:4:1: mosaic.region: is missing
+  hint: set the tenant's region, like `region = "eu"`"#,
+    );
+    check(
+        r#"public_url = "https://app.example.com"
+[[route]]
+upstream = "demo"
+[mosaic]
+region = "eu"
+base_url = "https://api.example.com"
+client_id = "x"
+client_secret_env = "A"
+client_secret_file = "b"
+"#,
+        r#"gateway.toml:6:12: mosaic.base_url: stands beside `region`, which names another address (seen: "https://api.example.com")
+  hint: keep one of the two
+gateway.toml:8:21: mosaic.client_secret_env: stands beside `client_secret_file`, and there is only one secret
+  hint: keep one of the two"#,
+    );
+    check(
+        r#"public_url = "https://app.example.com"
+[[route]]
+upstream = "demo"
+[mosaic]
+region = "mars"
+client_id = "x"
+client_secret_file = "no-such-file"
+"#,
+        r#"gateway.toml:5:10: mosaic.region: expected "us", "eu", "ca", "au", "jp" or "sandbox" (seen: "mars")
+gateway.toml:7:22: mosaic.client_secret_file: the file cannot be read: No such file or directory (os error 2)"#,
+    );
+    check(
+        r#"public_url = "https://app.example.com"
+[[route]]
+upstream = "demo"
+[mosaic]
+base_url = "http://api.example.com"
+client_id = "x"
+client_secret_env = "no-such-variable"
+"#,
+        r#"gateway.toml:5:12: mosaic.base_url: must begin with https://; plain http:// works on this machine only (seen: "http://api.example.com")
+gateway.toml:7:21: mosaic.client_secret_env: there is no such environment variable"#,
+    );
+    check_after(
+        r#"[mosaic]
+region = "eu"
+client_id = "x"
+client_secret_env = "CARGO_PKG_NAME"
+"#,
+        r#"gateway.toml:2:1: issuer: stands beside [mosaic], and only one can sign visitors in
+  hint: keep one of the two"#,
+    );
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_shown() {
+    check(
+        r#"public_url = "https://app.example.com"
+[[route]]
+upstream = "demo"
+[mosaic]
+base_url = "foo://user:hunter2@x"
+key_set_url = "user:hunter2@x"
+client_id = "x"
+client_secret = "hunter2"
+client_secret_env = "hunter2"
+"#,
+        r#"gateway.toml:5:12: mosaic.base_url: must begin with https://; plain http:// works on this machine only
+gateway.toml:6:15: mosaic.key_set_url: must begin with https://; plain http:// works on this machine only
+gateway.toml:8:1: mosaic.client_secret: unknown setting `client_secret`
+  hint: did you mean `client_secret_env`?
+gateway.toml:9:21: mosaic.client_secret_env: there is no such environment variable"#,
+    );
+    check(
+        r#"public_url = "https://app.example.com"
+[[route]]
+upstream = "demo"
+[mosaic]
+region = "eu"
+client_id = "x"
+client_secret_file = "hunter2"
+"#,
+        "gateway.toml:7:22: mosaic.client_secret_file: the file cannot be read: No such file or directory (os error 2)",
+    );
+    check(
+        r#"public_url = "https://app.example.com"
+[[route]]
+upstream = "demo"
+[mosaic]
+region = "eu"
+client_id = "x"
+client_secret_file = 5
+"#,
+        "gateway.toml:7:22: mosaic.client_secret_file: expected a path in quotes",
+    );
+}
+
+#[test]
+fn the_issuer_is_for_this_machine_while_it_shows_its_mail() {
+    check(
+        r#"public_url = "https://app.example.com"
+listen = "0.0.0.0:80"
+[issuer]
+mailbox = true
+[sign_up]
+allow = ["@example.com", "*"]
+[[route]]
+upstream = "demo"
+"#,
+        r#"gateway.toml:4:11: issuer.mailbox: shows everybody's mail, so it works on this machine only, but `listen` is 0.0.0.0:80 and `public_url` is https://app.example.com (seen: true)
+  hint: listen on 127.0.0.1 and use a localhost URL, or use [mosaic]
+gateway.toml:6:9: sign_up.allow: lets everybody in, so it works on this machine only, but `listen` is 0.0.0.0:80 and `public_url` is https://app.example.com
+  hint: name the domains that may sign up, like "@example.com""#,
+    );
+    check(
+        &[
+            r#"listen = "[::]:8080"
+"#,
+            LEAST,
+            "",
+        ]
+        .concat(),
+        r#"gateway.toml:4:11: issuer.mailbox: shows everybody's mail, so it works on this machine only, but `listen` is [::]:8080 (seen: true)
+  hint: listen on 127.0.0.1 and use a localhost URL, or use [mosaic]"#,
+    );
+    check(
+        r#"public_url = "http://localhost:8080"
+[issuer]
+[[route]]
+upstream = "demo"
+"#,
+        r#"gateway.toml:2:1: issuer.mailbox: the built-in issuer shows its mail on the mailbox page
+  hint: set `mailbox = true`, or use [mosaic]"#,
+    );
+}
+
+#[test]
+fn numbers_and_spans_make_sense() {
+    check(
+        &[
+            r#"threads = 0
+"#,
+            LEAST,
+            r#"[session]
+lifetime = "1h"
+idle_timeout = "2h"
+[sign_in]
+link_lifetime = "30s"
+links_per_mailbox = 0
+links_per_peer = 0
+links_in_all = 0
+[theme]
+name = ""
+"#,
+        ]
+        .concat(),
+        r#"gateway.toml:1:11: threads: must be more than 0 (seen: 0)
+gateway.toml:11:16: session.idle_timeout: is longer than the session itself, `session.lifetime` is 1h (seen: "2h")
+gateway.toml:13:17: sign_in.link_lifetime: must be between 1m and 24h (seen: "30s")
+  hint: 10m suits most
+gateway.toml:14:21: sign_in.links_per_mailbox: must be more than 0 (seen: 0)
+gateway.toml:15:18: sign_in.links_per_peer: must be more than 0 (seen: 0)
+gateway.toml:16:16: sign_in.links_in_all: must be more than 0 (seen: 0)
+gateway.toml:18:8: theme.name: must be 1 to 60 characters on one line (seen: "")"#,
+    );
+    check(
+        &[
+            r#"threads = 5000
+"#,
+            LEAST,
+            r#"[sign_in]
+link_lifetime = "25h"
+[limits]
+header_bytes = 0
+header_fields = 0
+target_bytes = 0
+body_bytes_per_second = 0
+body_bytes = 0
+connections = 0
+connections_per_peer = 0
+[theme]
+name = "a\nb"
+"#,
+        ]
+        .concat(),
+        r#"gateway.toml:1:11: threads: must be at most 1024 (seen: 5000)
+  hint: leave it out for one thread for each core
+gateway.toml:10:17: sign_in.link_lifetime: must be between 1m and 24h (seen: "25h")
+  hint: 10m suits most
+gateway.toml:12:16: limits.header_bytes: must be more than 0 (seen: 0)
+gateway.toml:13:17: limits.header_fields: must be more than 0 (seen: 0)
+gateway.toml:14:16: limits.target_bytes: must be more than 0 (seen: 0)
+gateway.toml:15:25: limits.body_bytes_per_second: must be more than 0 (seen: 0)
+gateway.toml:16:14: limits.body_bytes: must be more than 0 (seen: 0)
+gateway.toml:17:15: limits.connections: must be more than 0 (seen: 0)
+gateway.toml:18:24: limits.connections_per_peer: must be more than 0 (seen: 0)
+gateway.toml:20:8: theme.name: must be 1 to 60 characters on one line (seen: "a\nb")"#,
+    );
+}
+
+#[test]
+fn listeners_are_apart() {
+    check_after(
+        r#"[admin]
+listen = "127.0.0.1:8080"
+"#,
+        r#"gateway.toml:9:10: admin.listen: is the address of the gateway itself, `listen` is 127.0.0.1:8080 (seen: "127.0.0.1:8080")
+  hint: give it another port"#,
+    );
+    check_after(
+        r#"[admin]
+listen = "[::]:8080"
+"#,
+        r#"gateway.toml:9:10: admin.listen: is the address of the gateway itself, `listen` is 127.0.0.1:8080 (seen: "[::]:8080")
+  hint: give it another port"#,
+    );
+}
+
+#[test]
+fn identity_headers_have_names_of_their_own() {
+    check_after(
+        r#"[identity_headers.names]
+email = "X y"
+user = "Cookie"
+name = "X_Forwarded.For"
+roles = "Content-Type"
+"#,
+        r#"gateway.toml:9:9: identity_headers.names.email: is not the name of a header field (seen: "X y")
+gateway.toml:10:8: identity_headers.names.user: has a meaning of its own and cannot tell who the visitor is (seen: "Cookie")
+gateway.toml:11:8: identity_headers.names.name: has a meaning of its own and cannot tell who the visitor is (seen: "X_Forwarded.For")
+gateway.toml:12:9: identity_headers.names.roles: has a meaning of its own and cannot tell who the visitor is (seen: "Content-Type")"#,
+    );
+    check_after(
+        r#"[identity_headers.names]
+groups = "X_Forwarded_Roles"
+"#,
+        r#"gateway.toml:9:10: identity_headers.names.groups: is also the header of `roles`; case, `-`, `_` and `.` make no difference (seen: "X_Forwarded_Roles")"#,
+    );
+    check_after(
+        r#"[identity_headers]
+preset = "remote-user"
+names = { roles = "remote.groups", preferred_username = "X-Name", name = "x-name" }
+"#,
+        r#"gateway.toml:10:19: identity_headers.names.roles: is also the header of `groups`; case, `-`, `_` and `.` make no difference (seen: "remote.groups")
+gateway.toml:10:57: identity_headers.names.preferred_username: is also the header of `name`; case, `-`, `_` and `.` make no difference (seen: "X-Name")"#,
+    );
+}
