@@ -27,11 +27,13 @@ pub use readiness::Readiness;
 pub struct Config {
     /// The address of health and metrics, never that of the gateway.
     pub listen: SocketAddr,
+    /// Names, without a port, by which it may be called beside `localhost` and every address.
+    pub hosts: Vec<String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9180)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9180)), hosts: Vec::new() }
     }
 }
 

@@ -130,9 +130,9 @@ impl Issuer {
         Ok(issuer)
     }
 
-    /// The `iss` of its tokens.
-    pub fn issuer_name(&self) -> String {
-        self.0.issuer_name()
+    /// The `iss` of the tokens that the issuer behind a public address gives.
+    pub fn name(public_url: &Origin) -> String {
+        public_url.join("/.linkgate/issuer")
     }
 
     /// Mosaic's API, for the loopback listener.
@@ -149,7 +149,7 @@ impl Issuer {
 
 impl Inner {
     fn issuer_name(&self) -> String {
-        self.settings.public_url.join("/.linkgate/issuer")
+        Issuer::name(&self.settings.public_url)
     }
 }
 

@@ -3,9 +3,12 @@
 //! The modules in reading order; `ARCHITECTURE.md` has the map and the invariants.
 
 pub mod admin;
+pub mod agent;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod gateway;
 pub mod identity;
 pub mod issuer;
 pub mod mosaic;

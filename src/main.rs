@@ -1,3 +1,10 @@
-//! linkgate
+//! The program: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    linkgate::cli::main()
+}

@@ -1,3 +1,172 @@
-//! Everything under `/.linkgate/`.
+//! Everything under `/.linkgate/`: signing in and out, and what a visitor may know about their session.
+//!
+//! A router that is called in-process; it has never heard of the proxy that calls it.
 
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::identity::{AddressRule, EmailAddress};
+use crate::mosaic::Mosaic;
+use crate::origin::Origin;
+use crate::pages::Pages;
+use crate::session::Sessions;
+use crate::session::attempt::Attempts;
+use crate::session::cookie::Jar;
+use crate::store::Shared;
+use crate::telemetry::Metrics;
+
+pub mod answer;
+mod callback;
+pub mod return_to;
+mod session;
 pub mod sign_in;
+mod sign_out;
+mod throttle;
+pub mod visit;
+
+use answer::{Failure, Refusal, Refuser};
+use throttle::Throttle;
+pub use visit::Visit;
+
+/// What the portal is made of.
+pub struct Parts {
+    /// Where visitors reach the gateway.
+    pub public_url: Origin,
+    /// The pages.
+    pub pages: Arc<Pages>,
+    /// The sessions.
+    pub sessions: Arc<Sessions>,
+    /// The store, for attempts and budgets.
+    pub store: Shared,
+    /// The client of Mosaic or of the built-in issuer.
+    pub mosaic: Mosaic,
+    /// The time.
+    pub clock: Clock,
+    /// `[sign_in]`
+    pub sign_in: sign_in::Config,
+    /// `[sign_up]`
+    pub sign_up: sign_in::SignUp,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The portal: its parts, and what it makes of them.
+pub struct Portal {
+    public_url: Origin,
+    pages: Arc<Pages>,
+    sessions: Arc<Sessions>,
+    attempts: Attempts,
+    throttle: Throttle,
+    mosaic: Mosaic,
+    clock: Clock,
+    jar: Jar,
+    sign_in: sign_in::Config,
+    sign_up: sign_in::SignUp,
+    metrics: Arc<Metrics>,
+    tasks: TaskTracker,
+}
+
+/// The path of the redirect URI.
+pub const CALLBACK: &str = "/.linkgate/callback";
+
+impl Portal {
+    /// A portal of these parts.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            attempts: Attempts::new(&parts.store, &parts.clock),
+            throttle: Throttle::new(&parts.store, &parts.sign_in),
+            jar: Jar::new(parts.public_url.is_secure()),
+            public_url: parts.public_url,
+            pages: parts.pages,
+            sessions: parts.sessions,
+            mosaic: parts.mosaic,
+            clock: parts.clock,
+            sign_in: parts.sign_in,
+            sign_up: parts.sign_up,
+            metrics: parts.metrics,
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// The router; `guests` are pages of the built-in issuer on the same origin.
+    pub fn router(self: &Arc<Self>, guests: Router) -> Router {
+        Router::new()
+            .route("/.linkgate/sign-in", get(sign_in::page).post(sign_in::send))
+            .route("/.linkgate/sign-in/sent", get(sign_in::sent))
+            .route(CALLBACK, get(callback::redeem))
+            .route("/.linkgate/sign-out", get(sign_out::page).post(sign_out::end))
+            .route("/.linkgate/signed-out", get(sign_out::done))
+            .route("/.linkgate/session", get(session::show))
+            .route("/.linkgate/assets/{name}", get(asset))
+            .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
+            .fallback(async || Failure::from(Refusal::NotFound))
+            .with_state(Arc::clone(self))
+            .merge(guests)
+            .layer(middleware::from_fn_with_state(Arc::clone(self), dress))
+    }
+
+    /// Waits for links that are being sent in the background.
+    pub async fn settle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.tasks.reopen();
+    }
+
+    fn refuser<'a>(&'a self, visit: &'a Visit) -> Refuser<'a> {
+        Refuser {
+            pages: &self.pages,
+            public_url: &self.public_url,
+            request_id: &visit.request_id,
+            now: self.clock.now(),
+        }
+    }
+
+    fn redirect_uri(&self) -> String {
+        self.public_url.join(CALLBACK)
+    }
+
+    /// Whether the policy lets an address sign in. No policy leaves it to the users that Mosaic knows.
+    fn admits(&self, address: &EmailAddress) -> bool {
+        self.sign_in.allow.is_empty() || names(&self.sign_in.allow, address)
+    }
+}
+
+fn names(rules: &[AddressRule], address: &EmailAddress) -> bool {
+    rules.iter().any(|rule| rule.names(address))
+}
+
+/// The outermost layer: failures become answers, and every answer gets the gateway's own headers.
+async fn dress(State(portal): State<Arc<Portal>>, request: Request, next: Next) -> Response {
+    let visit = request.extensions().get::<Visit>().cloned();
+    let Some(visit) = visit else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let headers = request.headers().clone();
+    let mut answer = next.run(request).await;
+    if let Some(refusal) = answer.extensions().get::<Refusal>() {
+        return portal.refuser(&visit).answer(*refusal, &headers);
+    }
+    answer::dress(answer.headers_mut(), &visit.request_id, &portal.public_url);
+    answer
+}
+
+/// `GET /.linkgate/assets/{name}`
+async fn asset(State(portal): State<Arc<Portal>>, Path(name): Path<String>) -> Result<Response, Failure> {
+    let asset = portal.pages.asset(&name).ok_or(Refusal::NotFound)?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static(asset.cache_control)),
+    ];
+    Ok((headers, asset.body).into_response())
+}
+
+/// The text of a field, where it is text.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}

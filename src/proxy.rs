@@ -1,10 +1,44 @@
-//! The proxy: pingora's phases in order.
+//! The proxy: pingora's phases in the order in which a request meets them.
+//!
+//! Each phase is a few lines here; what a request means, who may pass and what the upstream receives is decided in
+//! the modules below. It has never heard of Mosaic.
 
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use ipnet::IpNet;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::{HttpPeer, Peer as _};
+use pingora::{Error, ErrorSource, ErrorType, OrErr as _};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{Clock, Timestamp};
+use crate::origin::{Authority, Origin};
+use crate::pages::Pages;
+use crate::portal::answer::{HSTS, Refusal, Refuser};
+use crate::portal::{Visit, return_to};
+use crate::session::{Live, Sessions};
 use crate::setting::Span;
+use crate::telemetry::{ACCESS, Metrics, OpenRequest};
 
+pub mod access;
+mod bridge;
+pub mod canonical;
+pub mod edge;
+pub mod headers;
+mod refusal;
 pub mod route;
+
+use access::{Access, Pass, Verdict};
+use canonical::{CanonicalPath, Malformed};
+use headers::{Managed, Provenance};
+use route::{Route, Table};
 
 /// `[limits]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -43,5 +77,466 @@ impl Default for Limits {
             connections: 10_000,
             connections_per_peer: 1_000,
         }
+    }
+}
+
+/// What the proxy is made of.
+pub struct Proxy {
+    /// Where visitors reach the gateway.
+    pub public_url: Origin,
+    /// Where requests may go.
+    pub routes: Table,
+    /// Names that only the gateway writes.
+    pub managed: Managed,
+    /// The sessions.
+    pub sessions: Arc<Sessions>,
+    /// Everything under `/.linkgate/`.
+    pub portal: Router,
+    /// The pages.
+    pub pages: Arc<Pages>,
+    /// `[limits]`
+    pub limits: Limits,
+    /// Whose word about a visitor's address counts.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The time.
+    pub clock: Clock,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// One request on its way.
+pub struct Context {
+    arrived_at: Timestamp,
+    request_id: HeaderValue,
+    client: IpAddr,
+    target: Option<Target>,
+    pass: Option<Pass>,
+    verdict: &'static str,
+    connects: usize,
+    body_bytes: u64,
+    body_begun_at: Option<Timestamp>,
+    _open: OpenRequest,
+}
+
+/// A request's host and path in their one spelling.
+struct Target {
+    authority: String,
+    host: String,
+    path: CanonicalPath,
+    /// Path and query, as the upstream gets them.
+    path_and_query: String,
+}
+
+/// What becomes of a request before any upstream hears of it.
+enum Decision {
+    Forward(Pass),
+    Portal(Target),
+    SignIn,
+    NoAccess(Arc<Live>),
+    Refuse(Refusal),
+}
+
+impl From<Malformed> for Decision {
+    fn from(malformed: Malformed) -> Self {
+        Self::Refuse(refusal::of_malformed(malformed))
+    }
+}
+
+impl Proxy {
+    /// The whole decision about a request: everything that can refuse it comes before anything is forwarded.
+    async fn decide(&self, request: &RequestHeader, context: &mut Context) -> Decision {
+        let target = match self.read(request) {
+            Ok(target) => target,
+            Err(decision) => return decision,
+        };
+        if let Some(ours) = own_path(&target, &self.public_url) {
+            return if ours { Decision::Portal(target) } else { Decision::Refuse(Refusal::NotFound) };
+        }
+        let Some(route) = self.routes.find(&target.host, &target.path).cloned() else {
+            return Decision::Refuse(Refusal::NotFound);
+        };
+        context.target = Some(target);
+        if let Err(refusal) = check_upgrade(request) {
+            return Decision::Refuse(refusal);
+        }
+        let visitor = match self.visitor(&route, &request.headers).await {
+            Ok(visitor) => visitor,
+            Err(refusal) => return Decision::Refuse(refusal),
+        };
+        match access::decide(&route, visitor.clone()) {
+            Verdict::Pass(pass) if self.is_foreign_upgrade(request, context, &pass) => {
+                Decision::Refuse(Refusal::ForeignOrigin)
+            }
+            Verdict::Pass(pass) => Decision::Forward(pass),
+            Verdict::SignIn => Decision::SignIn,
+            Verdict::Refuse => match visitor {
+                Some(visitor) => Decision::NoAccess(visitor),
+                None => Decision::SignIn,
+            },
+        }
+    }
+
+    fn read(&self, request: &RequestHeader) -> Result<Target, Decision> {
+        let raw = request.raw_path();
+        canonical::check(&request.method, request.version, raw, &request.headers, &self.limits)?;
+        let authority = canonical::host(&request.headers)?;
+        if !self.routes.serves(&authority) {
+            return Err(Decision::Refuse(Refusal::UnknownHost));
+        }
+        let path = CanonicalPath::parse(request.uri.path().as_bytes())?;
+        let path_and_query = match request.uri.query() {
+            Some(query) => format!("{}?{query}", path.as_str()),
+            None => path.as_str().to_owned(),
+        };
+        Ok(Target { authority: written(&authority), host: authority.host, path, path_and_query })
+    }
+
+    /// The visitor, where the route wants to know.
+    async fn visitor(&self, route: &Route, headers: &HeaderMap) -> Result<Option<Arc<Live>>, Refusal> {
+        if route.access == Access::Public {
+            return Ok(None);
+        }
+        let found = self.sessions.find(headers).await.map_err(|error| {
+            tracing::error!(error = %crate::session::Chain(&error), "failed to look a session up");
+            Refusal::StoreUnavailable
+        })?;
+        Ok(found.live())
+    }
+
+    /// A page of another site must not open a WebSocket in a visitor's name: browsers send cookies along and
+    /// apply no same-origin policy (RFC 6455 section 10.2).
+    fn is_foreign_upgrade(&self, request: &RequestHeader, context: &Context, pass: &Pass) -> bool {
+        let Some(origin) = request.headers.get(header::ORIGIN) else { return false };
+        let Some(target) = &context.target else { return true };
+        let ours = format!("{}://{}", self.public_url.scheme.as_str(), target.authority);
+        pass.visitor().is_some() && is_upgrade(&request.headers) && origin.as_bytes() != ours.as_bytes()
+    }
+
+    /// The one place that says where a request goes. It takes leave to pass, and nothing else makes a peer.
+    async fn forward(&self, pass: &Pass, request: &RequestHeader, connects: usize) -> pingora::Result<Box<HttpPeer>> {
+        let route = pass.route();
+        let upstream = &route.upstream;
+        let addresses = upstream.addresses().await.or_err(ErrorType::ConnectNoRoute, "the upstream has no address")?;
+        let address = addresses.get(connects % addresses.len().max(1));
+        let address = address.ok_or_else(|| Error::explain(ErrorType::ConnectNoRoute, "the upstream has no address"));
+        let mut peer = HttpPeer::new(address.map_err(Error::into_up)?, upstream.tls, upstream.host.clone());
+        peer.group_key = route.pool;
+        // A tunnel or a stream of events may be silent for long; the session's end is what ends it.
+        let open_ended = is_upgrade(&request.headers) || accepts_events(&request.headers);
+        if let Some(options) = peer.get_mut_peer_options() {
+            options.connection_timeout = Some(route.connect_timeout);
+            options.total_connection_timeout = Some(route.connect_timeout);
+            options.read_timeout = (!open_ended).then_some(route.response_timeout);
+            options.write_timeout = Some(route.response_timeout);
+            options.idle_timeout = Some(UPSTREAM_IDLE);
+        }
+        Ok(Box::new(peer))
+    }
+
+    fn refuser<'a>(&'a self, request_id: &'a str) -> Refuser<'a> {
+        Refuser { pages: &self.pages, public_url: &self.public_url, request_id, now: self.clock.now() }
+    }
+
+    fn peer(session: &Session) -> SocketAddr {
+        let peer = session.client_addr().and_then(|address| address.as_inet().copied());
+        peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+}
+
+/// Connections to an upstream are kept this long between requests: shorter than common servers keep theirs, so
+/// that a request seldom meets a connection that is just being closed.
+const UPSTREAM_IDLE: Duration = Duration::from_secs(50);
+/// Every write to a visitor, and what they send after an answer that did not wait for it.
+const VISITOR_TIMEOUT: Duration = Duration::from_secs(60);
+/// The rate of a body is judged once it had this long.
+const BODY_GRACE: Duration = Duration::from_secs(30);
+
+/// Whether a path is the portal's: `Some(true)` on the public host, `Some(false)` in any other spelling or place.
+fn own_path(target: &Target, public_url: &Origin) -> Option<bool> {
+    let own = return_to::OWN_PREFIX;
+    let start = target.path.as_str().get(..own.len())?;
+    let ends = matches!(target.path.as_str().as_bytes().get(own.len()), None | Some(b'/' | b';'));
+    (start.eq_ignore_ascii_case(own) && ends).then(|| target.path.is_below(own) && target.host == public_url.host)
+}
+
+fn written(authority: &Authority) -> String {
+    authority.port.map_or_else(|| authority.host.clone(), |port| format!("{}:{port}", authority.host))
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::UPGRADE)
+}
+
+fn accepts_events(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// A WebSocket handshake is whole or it is none (RFC 6455 section 4.2.1). Other upgrades are not passed on: the
+/// framework takes them out of the request.
+fn check_upgrade(request: &RequestHeader) -> Result<(), Refusal> {
+    let headers = &request.headers;
+    let is = |name: &str, expected: &str| {
+        headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(expected.as_bytes()))
+    };
+    if !is("upgrade", "websocket") {
+        return Ok(());
+    }
+    let tokens = headers.get_all(header::CONNECTION).into_iter().filter_map(|field| field.to_str().ok());
+    let connected = tokens.flat_map(|field| field.split(',')).any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
+    let whole = request.method == Method::GET
+        && request.version == http::Version::HTTP_11
+        && connected
+        && is("sec-websocket-version", "13")
+        && headers.get("sec-websocket-key").is_some_and(|key| key.len() == 24);
+    if whole { Ok(()) } else { Err(Refusal::BadRequest) }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context {
+            arrived_at: self.clock.now(),
+            request_id: HeaderValue::from_static("-"),
+            client: IpAddr::from([0, 0, 0, 0]),
+            target: None,
+            pass: None,
+            verdict: "broken_off",
+            connects: 0,
+            body_bytes: 0,
+            body_begun_at: None,
+            _open: self.metrics.begin(),
+        }
+    }
+
+    /// The default registers a compression module that linkgate does not use.
+    fn init_downstream_modules(&self, _modules: &mut pingora::modules::http::HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
+        edge::header_arrived();
+        let peer = Self::peer(session);
+        let trusted = self.trusted_proxies.iter().any(|network| network.contains(&peer.ip().to_canonical()));
+        let headers = &session.req_header().headers;
+        context.client = canonical::client_address(peer, headers, &self.trusted_proxies);
+        context.request_id = headers::request_id(headers, trusted);
+        // Where the framework has decided to close the connection, that stands.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(self.limits.keep_alive.0.as_secs().max(1)));
+        }
+        session.set_read_timeout(Some(VISITOR_TIMEOUT));
+        session.set_write_timeout(Some(VISITOR_TIMEOUT));
+        session.set_total_drain_timeout(Some(VISITOR_TIMEOUT));
+        session.set_min_send_rate(Some(self.limits.body_bytes_per_second));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
+        let decision = self.decide(session.req_header(), context).await;
+        let request_id = context.request_id.to_str().unwrap_or_default().to_owned();
+        let refuser = self.refuser(&request_id);
+        let request = session.req_header();
+        let wanted = context.target.as_ref().map_or("/", |target| &target.path_and_query);
+        let answer = match decision {
+            Decision::Forward(pass) => {
+                context.verdict = "forwarded";
+                context.pass = Some(pass);
+                return Ok(false);
+            }
+            Decision::Portal(target) => {
+                context.verdict = "portal";
+                let uri =
+                    target.path_and_query.parse().or_err(ErrorType::InternalError, "a canonical path is a URI")?;
+                context.target = Some(target);
+                let visit = Visit { client: context.client, request_id: request_id.clone() };
+                bridge::call(session, &self.portal, uri, visit).await?;
+                return Ok(true);
+            }
+            Decision::SignIn => {
+                context.verdict = "sign_in_required";
+                refusal::sign_in(&refuser, &request.method, &request.headers, wanted)
+            }
+            Decision::NoAccess(visitor) => {
+                context.verdict = "no_access";
+                refusal::no_access(&refuser, &visitor, &request.method, &request.headers, wanted)
+            }
+            Decision::Refuse(refusal) => {
+                context.verdict = refusal.code();
+                refuser.answer(refusal, &request.headers)
+            }
+        };
+        refusal::write(session, answer).await?;
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
+        let Some(pass) = &context.pass else {
+            return Error::e_explain(ErrorType::InternalError, "a request without leave to pass");
+        };
+        self.forward(pass, session.req_header(), context.connects).await
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        request: &mut RequestHeader,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        let (Some(pass), Some(target)) = (&context.pass, &context.target) else {
+            return Error::e_explain(ErrorType::InternalError, "a request without leave to pass");
+        };
+        request.set_raw_path(target.path_and_query.as_bytes())?;
+        let provenance = Provenance {
+            client: context.client,
+            scheme: self.public_url.scheme.as_str(),
+            authority: &target.authority,
+            request_id: &context.request_id,
+        };
+        headers::write(request, &self.managed, pass, &provenance)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        // An empty last chunk would be written as a second terminator (pingora issue 935).
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        let now = self.clock.now();
+        let begun_at = *context.body_begun_at.get_or_insert(now);
+        context.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if self.limits.body_bytes.is_some_and(|most| context.body_bytes > most) {
+            return Error::e_explain(ErrorType::HTTPStatus(413), "the request body is beyond its limit");
+        }
+        let took = now.since(begun_at);
+        let least = took.as_secs() * self.limits.body_bytes_per_second as u64;
+        if body.is_some() && took > BODY_GRACE && context.body_bytes < least {
+            return Error::e_explain(ErrorType::HTTPStatus(408), "the request body is too slow");
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _context: &mut Context,
+    ) -> pingora::Result<()> {
+        if response.status == 101 && !is_upgrade(&session.req_header().headers) {
+            return Err(
+                Error::explain(ErrorType::InvalidHTTPHeader, "the upstream switched protocols unasked").into_up()
+            );
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        if response.status.is_informational() && response.status != 101 {
+            return Ok(());
+        }
+        response.remove_header("Keep-Alive");
+        headers::drop_own_cookies(response)?;
+        if context.pass.as_ref().is_some_and(|pass| pass.route().access != Access::Public) {
+            headers::make_private(response)?;
+        }
+        if self.public_url.is_secure() && !response.headers.contains_key(header::STRICT_TRANSPORT_SECURITY) {
+            response.insert_header(header::STRICT_TRANSPORT_SECURITY, HSTS)?;
+        }
+        response.insert_header("X-Request-Id", context.request_id.clone())
+    }
+
+    /// Nothing was sent yet, so another address of the upstream, or the same one, may be tried.
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        context: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        context.connects += 1;
+        error.set_retry(context.connects < MOST_CONNECTS);
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+        let refusal = refusal_of(error);
+        let mut status = 0;
+        if let Some(refusal) = refusal {
+            context.verdict = refusal.code();
+            let request_id = context.request_id.to_str().unwrap_or_default();
+            tracing::warn!(request.id = request_id, %error, "failed to forward a request");
+            if session.response_written().is_none() {
+                status = refusal.status().as_u16();
+                let answer = self.refuser(request_id).answer(refusal, &session.req_header().headers.clone());
+                session.set_keepalive(None);
+                if let Err(error) = refusal::write(session, answer).await {
+                    tracing::debug!(request.id = request_id, %error, "failed to answer a visitor");
+                }
+            }
+        }
+        FailToProxy { error_code: status, can_reuse_downstream: false }
+    }
+
+    /// `fail_to_proxy` has logged what matters, in one line.
+    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut Context) {
+        edge::answered();
+        let request = session.req_header();
+        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        let took = self.clock.now().since(context.arrived_at);
+        self.metrics.answered(context.verdict, status, took);
+        let (route, subject) = context.pass.as_ref().map_or((None, None), |pass| {
+            (Some(pass.route().name.as_str()), pass.visitor().map(|visitor| &visitor.session().identity.subject))
+        });
+        tracing::info!(
+            target: ACCESS,
+            { request.id = context.request_id.to_str().unwrap_or_default(),
+            client.address = %context.client,
+            http.method = request.method.as_str(),
+            http.host = context.target.as_ref().map(|target| target.authority.as_str()),
+            http.path = context.target.as_ref().map(|target| target.path.as_str()),
+            http.status = status,
+            verdict = context.verdict,
+            route,
+            subject = subject.map(tracing::field::display),
+            bytes_sent = session.body_bytes_sent(),
+            duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX) },
+            "request"
+        );
+    }
+}
+
+/// How often a connection to an upstream is tried for one request.
+const MOST_CONNECTS: usize = 3;
+
+/// What the visitor is told when forwarding fails; nothing where it is the visitor who is gone.
+fn refusal_of(error: &Error) -> Option<Refusal> {
+    use ErrorType::{
+        ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout, TLSHandshakeTimedout, WriteError,
+        WriteTimedout,
+    };
+    match (error.esource(), error.etype()) {
+        (_, HTTPStatus(status)) => Some(Refusal::Status(*status)),
+        (ErrorSource::Upstream, ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout) => {
+            Some(Refusal::UpstreamTimedOut)
+        }
+        (ErrorSource::Upstream, _) => Some(Refusal::UpstreamFailed),
+        (ErrorSource::Downstream, ReadError | WriteError | ConnectionClosed) => None,
+        (ErrorSource::Downstream, ReadTimedout | WriteTimedout) => Some(Refusal::Status(408)),
+        (ErrorSource::Downstream, _) => Some(Refusal::BadRequest),
+        (ErrorSource::Internal | ErrorSource::Unset, ErrorType::ConnectNoRoute) => Some(Refusal::UpstreamFailed),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Refusal::Internal),
     }
 }

@@ -1,16 +1,40 @@
 //! Sessions: who is signed in, since when, and until when.
+//!
+//! A session is a record in the store, sealed with a key derived from its own random ID, and for a while a
+//! ready-made entry in memory. What runs out, and when, is decided here; how a browser names its session is
+//! `cookie` and `id`, how one is kept alive at Mosaic is `renewal`.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
+use tokio_util::task::TaskTracker;
 
+use crate::clock::{Clock, Timestamp};
+use crate::identity::headers::Plan;
+use crate::identity::{Identity, Subject};
+use crate::mosaic::{Mosaic, SignedIn};
+use crate::secret::{Seal, Secret};
 use crate::setting::Span;
-use crate::store;
+use crate::store::{self, Location, Shared};
+
+pub mod attempt;
+mod cache;
+pub mod cookie;
+pub mod id;
+mod renewal;
+
+pub use cache::Live;
+use cookie::{Jar, Kind};
+use id::{Claimed, Key, KeyRing, SessionId};
 
 /// `[session]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where sessions, attempts and the issuer's users are kept.
-    pub store: store::Location,
+    pub store: Location,
     /// A session ends this long after signing in, whatever happens.
     pub lifetime: Span,
     /// A session ends this long after it was last used.
@@ -19,6 +43,357 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { store: store::Location::default(), lifetime: Span::days(7), idle_timeout: Span::hours(12) }
+        Self { store: Location::default(), lifetime: Span::days(7), idle_timeout: Span::hours(12) }
+    }
+}
+
+/// How long an entry in memory is believed before the store is asked again: what bounds a revocation that
+/// no announcement reached.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// What is known about a session, as it is stored.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Session {
+    /// Who signed in.
+    pub identity: Identity,
+    /// When they did.
+    pub signed_in_at: Timestamp,
+    /// When the session ends, whatever happens.
+    pub expires_at: Timestamp,
+    mosaic_session: String,
+    refresh_token: Option<String>,
+    access_expires_at: Timestamp,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        use zeroize::Zeroize as _;
+        self.mosaic_session.zeroize();
+        self.refresh_token.zeroize();
+    }
+}
+
+impl Session {
+    /// What the visitor is known by on a page: the address, or else a name.
+    pub fn shown_name(&self) -> String {
+        let Identity { email, name, subject, .. } = &self.identity;
+        let address = email.as_ref().map(ToString::to_string);
+        address.or_else(|| name.clone()).unwrap_or_else(|| subject.to_string())
+    }
+}
+
+/// Every session of the gateway.
+pub struct Sessions {
+    store: Shared,
+    clock: Clock,
+    mosaic: Mosaic,
+    plan: Plan,
+    jar: Jar,
+    lifetime: Duration,
+    idle_timeout: Duration,
+    ring: KeyRing,
+    cache: cache::Cache,
+    tasks: TaskTracker,
+}
+
+/// What a browser's cookies say about its session.
+pub enum Found {
+    /// A session that is neither over nor ended.
+    Session(Arc<Live>),
+    /// The browser names a session that is no more.
+    Over(Ending),
+    /// The browser names none.
+    None,
+}
+
+/// How a session came to its end, as far as that can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was not used for too long.
+    Idle,
+    /// Its lifetime was over, or it was ended: by its visitor, by the operator, or at Mosaic.
+    Ended,
+}
+
+impl Found {
+    /// The session, where there is one.
+    pub fn live(self) -> Option<Arc<Live>> {
+        match self {
+            Self::Session(live) => Some(live),
+            Self::Over(_) | Self::None => None,
+        }
+    }
+}
+
+impl Sessions {
+    /// The sessions in `store`. Nothing is read before the first request.
+    pub fn new(store: Shared, clock: Clock, mosaic: Mosaic, plan: Plan, jar: Jar, config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            ring: KeyRing::new(Arc::clone(&store)),
+            store,
+            clock,
+            mosaic,
+            plan,
+            jar,
+            lifetime: config.lifetime.0,
+            idle_timeout: config.idle_timeout.0,
+            cache: cache::Cache::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// The session that the request's cookies name.
+    ///
+    /// Several values under the cookie's name are ambiguous: they count only if exactly one was made by us.
+    ///
+    /// # Errors
+    /// When the store cannot answer, which is never "signed out".
+    pub async fn find(self: &Arc<Self>, headers: &HeaderMap) -> Result<Found, store::Error> {
+        let values = self.jar.values(Kind::Session, headers);
+        let mut claims = values.iter().filter_map(|value| Claimed::parse(value));
+        let (first, second) = (claims.next(), claims.next());
+        let Some(first) = first else { return Ok(Found::None) };
+        if second.is_none()
+            && let Some(live) = self.cache.get(first.id.key()).await
+            && live.is_fresh(self.clock.now())
+        {
+            return Ok(self.check(live).await);
+        }
+        let mut made = Vec::new();
+        for claim in [first].into_iter().chain(second).chain(claims) {
+            if self.ring.made(&claim).await? {
+                made.push(claim.id);
+            }
+        }
+        let (Some(id), true) = (made.pop(), made.is_empty()) else { return Ok(Found::None) };
+        match self.load(id.clone()).await? {
+            Some(live) => Ok(self.check(live).await),
+            None => Ok(Found::Over(self.ending(&id).await?)),
+        }
+    }
+
+    /// A record without a note of use was not used for too long.
+    async fn ending(&self, id: &SessionId) -> Result<Ending, store::Error> {
+        let record = self.store.get(&record_name(id.key())).await?;
+        Ok(if record.is_some() { Ending::Idle } else { Ending::Ended })
+    }
+
+    async fn check(self: &Arc<Self>, live: Arc<Live>) -> Found {
+        let now = self.clock.now();
+        if let Some(ending) = live.ending(now, self.idle_timeout) {
+            return Found::Over(ending);
+        }
+        self.touch(&live, now);
+        match self.renew_if_due(live, now).await {
+            Some(live) => Found::Session(live),
+            None => Found::Over(Ending::Ended),
+        }
+    }
+
+    /// Notes the use in memory, and now and then in the store, off the request's path.
+    fn touch(self: &Arc<Self>, live: &Arc<Live>, now: Timestamp) {
+        let interval = (self.idle_timeout / 10).min(Duration::from_secs(60));
+        if live.touch(now, interval) {
+            let (sessions, key) = (Arc::clone(self), live.key());
+            self.tasks.spawn(async move {
+                if let Err(error) = sessions.save_use(key, now).await {
+                    tracing::warn!(error = %Chain(&error), "failed to note the use of a session");
+                }
+            });
+        }
+    }
+
+    async fn save_use(&self, key: Key, now: Timestamp) -> Result<(), store::Error> {
+        let expires_at = now.plus(self.idle_timeout);
+        self.store.replace(&used_name(key), &now.unix_millis().to_be_bytes(), expires_at).await.map(drop)
+    }
+
+    /// Loads a session once however many ask, and believes what is loaded for [`FRESH`].
+    async fn load(&self, id: SessionId) -> Result<Option<Arc<Live>>, store::Error> {
+        let now = self.clock.now();
+        self.cache
+            .load(id.key(), |cached| async move {
+                match cached {
+                    Some(live) if live.is_fresh(now) => Ok(Some(live)),
+                    _ => self.read(id, now).await,
+                }
+            })
+            .await
+    }
+
+    async fn read(&self, id: SessionId, now: Timestamp) -> Result<Option<Arc<Live>>, store::Error> {
+        let key = id.key();
+        let session = match self.read_record(&id).await {
+            Ok(Some(session)) => session,
+            Ok(None) => return Ok(None),
+            // Nobody could ever use the session again; signing in anew must be possible.
+            Err(store::Error::Corrupt(name)) => {
+                tracing::error!(record = name, "a session cannot be read; its visitor must sign in again");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(used_at) = self.store.get(&used_name(key)).await? else { return Ok(None) };
+        let used_at = used_at.try_into().map_err(|_| store::Error::Corrupt(used_name(key)))?;
+        let used_at = Timestamp::from_unix_millis(i64::from_be_bytes(used_at));
+        Ok(Some(self.live(id, session, used_at, now)))
+    }
+
+    async fn read_record(&self, id: &SessionId) -> Result<Option<Session>, store::Error> {
+        let name = record_name(id.key());
+        let Some(record) = self.store.get(&name).await? else { return Ok(None) };
+        let opened = seal(id).open(&name, &record).map(Secret::new);
+        let opened = opened.map_err(|_| store::Error::Corrupt(name.clone()))?;
+        serde_json::from_slice(opened.expose()).map(Some).map_err(|_| store::Error::Corrupt(name))
+    }
+
+    fn live(&self, id: SessionId, session: Session, used_at: Timestamp, now: Timestamp) -> Arc<Live> {
+        let headers = self.plan.headers(&session.identity);
+        Arc::new(Live::new(id, session, headers, used_at, now.plus(FRESH)))
+    }
+
+    /// Makes a session for someone whom Mosaic just vouched for, and gives the cookie that names it.
+    /// A session always gets a new ID.
+    ///
+    /// # Errors
+    /// When the store cannot keep it.
+    pub async fn begin(&self, signed_in: SignedIn) -> Result<http::HeaderValue, store::Error> {
+        let now = self.clock.now();
+        let session = Session {
+            identity: signed_in.identity.clone(),
+            signed_in_at: now,
+            expires_at: now.plus(self.lifetime),
+            mosaic_session: signed_in.session_id.expose().clone(),
+            refresh_token: signed_in.refresh_token.as_ref().map(|token| token.expose().clone()),
+            access_expires_at: signed_in.access_expires_at,
+        };
+        let id = SessionId::random();
+        let key = id.key();
+        let token = self.ring.sign(&id).await?;
+        let record = sealed(&id, &session);
+        let used = now.unix_millis().to_be_bytes();
+        self.store.put(&used_name(key), &used, now.plus(self.idle_timeout)).await?;
+        self.store.index_add(&index_name(&session.identity.subject), &key.to_text(), session.expires_at).await?;
+        self.store.put(&record_name(key), &record, session.expires_at).await?;
+        Ok(self.jar.set(Kind::Session, &token, self.lifetime))
+    }
+
+    /// Ends one session everywhere: its record, every instance's memory of it, and, in the background, its
+    /// session at Mosaic.
+    ///
+    /// # Errors
+    /// When the store cannot remove it: then it is not ended, and nobody is told that it was.
+    pub async fn end(self: &Arc<Self>, live: &Live) -> Result<(), store::Error> {
+        self.forget(live.key(), &live.session().identity.subject).await?;
+        let (mosaic, id) = (self.mosaic.clone(), Secret::new(live.session().mosaic_session.clone()));
+        self.tasks.spawn(async move {
+            if let Err(error) = mosaic.end_session(id.expose()).await {
+                tracing::warn!(error = %Chain(&error), "failed to end a session at Mosaic");
+            }
+        });
+        Ok(())
+    }
+
+    /// Ends every session of a user, here and at Mosaic.
+    ///
+    /// # Errors
+    /// When the store cannot remove them all.
+    pub async fn end_all(self: &Arc<Self>, subject: &Subject) -> Result<(), store::Error> {
+        for member in self.store.index_members(&index_name(subject)).await? {
+            if let Some(key) = Key::from_text(&member) {
+                self.forget(key, subject).await?;
+            }
+        }
+        let (mosaic, subject) = (self.mosaic.clone(), subject.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = mosaic.end_sessions_of(&subject).await {
+                tracing::warn!(error = %Chain(&error), "failed to end the sessions of a user at Mosaic");
+            }
+        });
+        Ok(())
+    }
+
+    async fn forget(&self, key: Key, subject: &Subject) -> Result<(), store::Error> {
+        self.store.remove(&record_name(key)).await?;
+        self.cache.forget(key).await;
+        self.store.announce(&format!("{ENDED}{}", key.to_text())).await?;
+        self.store.remove(&used_name(key)).await?;
+        self.store.index_remove(&index_name(subject), &key.to_text()).await
+    }
+
+    /// How long a session may rest.
+    pub const fn idle_timeout(&self) -> Span {
+        Span(self.idle_timeout)
+    }
+
+    /// The cookie that empties the browser's jar.
+    pub fn clearing_cookie(&self) -> http::HeaderValue {
+        self.jar.clear(Kind::Session)
+    }
+
+    /// Forgets what other instances ended, for as long as the store can be listened to.
+    ///
+    /// # Errors
+    /// When the store cannot be listened to at all.
+    pub async fn listen(self: Arc<Self>) -> Result<(), store::Error> {
+        let mut announcements = self.store.announcements().await?;
+        // Whatever was announced before this moment did not reach us.
+        self.cache.forget_all();
+        while let Some(announcement) = announcements.recv().await {
+            match announcement {
+                store::Announcement::Message(message) => {
+                    if let Some(key) = message.strip_prefix(ENDED).and_then(Key::from_text) {
+                        self.cache.forget(key).await;
+                    }
+                }
+                store::Announcement::Missed => self.cache.forget_all(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for what was begun in the background: renewals, notes of use, the ends of sessions at Mosaic.
+    pub async fn settle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.tasks.reopen();
+    }
+}
+
+const ENDED: &str = "session_ended:";
+
+fn record_name(key: Key) -> String {
+    format!("session:{}", key.to_text())
+}
+
+fn used_name(key: Key) -> String {
+    format!("session_used:{}", key.to_text())
+}
+
+fn index_name(subject: &Subject) -> String {
+    format!("sessions_of:{subject}")
+}
+
+fn seal(id: &SessionId) -> Seal {
+    Seal::new(id.expose(), "session")
+}
+
+fn sealed(id: &SessionId, session: &Session) -> Vec<u8> {
+    let record = Secret::new(serde_json::to_vec(session).expect("a session has string keys only"));
+    seal(id).close(&record_name(id.key()), record.expose())
+}
+
+/// An error with its causes, for one line of log.
+pub(crate) struct Chain<'a>(pub(crate) &'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }

@@ -15,7 +15,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 mod metrics;
 
-pub use metrics::Metrics;
+pub use metrics::{Metrics, OpenRequest};
 
 /// The target of access lines, one per request; a filter can name it.
 pub const ACCESS: &str = "linkgate::access";

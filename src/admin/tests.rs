@@ -72,7 +72,7 @@ async fn says_why_it_is_not_ready() {
 #[tokio::test]
 async fn shows_the_metrics() {
     let admin = admin();
-    admin.metrics.begun();
+    let _open = admin.metrics.begin();
     let answer = open(&admin, "/metrics").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.headers[header::CONTENT_TYPE], "text/plain; version=0.0.4");

@@ -1,8 +1,16 @@
 //! An identity as the headers that tell an application who the visitor is.
+//!
+//! Values are made once, when a session is loaded; a request only copies references to them.
 
 use std::collections::BTreeMap;
 
+use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
+
+use super::Identity;
+
+/// Identity headers larger than this together leave out their lists: the bound that common servers set for one field.
+const MOST_BYTES: usize = 8 * 1024;
 
 /// `[identity_headers]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -38,6 +46,9 @@ impl Config {
 }
 
 impl Preset {
+    /// All of them: their names are taken out of every request, whichever one is in use.
+    pub const ALL: [Self; 3] = [Self::XForwarded, Self::RemoteUser, Self::XAuthRequest];
+
     /// The header that tells `attribute` in this set.
     pub const fn name(self, attribute: Attribute) -> Option<&'static str> {
         use Attribute::{Email, Groups, Name, PreferredUsername, Roles, User};
@@ -47,7 +58,7 @@ impl Preset {
             (Self::XForwarded, PreferredUsername) => Some("X-Forwarded-Preferred-Username"),
             (Self::XForwarded, Groups) => Some("X-Forwarded-Groups"),
             (Self::XForwarded, Roles) => Some("X-Forwarded-Roles"),
-            (Self::RemoteUser, User) => Some("Remote-User"),
+            (Self::RemoteUser, PreferredUsername) => Some("Remote-User"),
             (Self::RemoteUser, Email) => Some("Remote-Email"),
             (Self::RemoteUser, Name) => Some("Remote-Name"),
             (Self::RemoteUser, Groups) => Some("Remote-Groups"),
@@ -55,9 +66,7 @@ impl Preset {
             (Self::XAuthRequest, Email) => Some("X-Auth-Request-Email"),
             (Self::XAuthRequest, PreferredUsername) => Some("X-Auth-Request-Preferred-Username"),
             (Self::XAuthRequest, Groups) => Some("X-Auth-Request-Groups"),
-            (Self::XForwarded, Name)
-            | (Self::RemoteUser, PreferredUsername | Roles)
-            | (Self::XAuthRequest, Name | Roles) => None,
+            (Self::XForwarded, Name) | (Self::RemoteUser, User | Roles) | (Self::XAuthRequest, Name | Roles) => None,
         }
     }
 }
@@ -66,7 +75,7 @@ impl Preset {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Attribute {
-    /// The subject; with the preset `remote-user` the address.
+    /// The subject: the user's lasting name.
     User,
     /// The mail address.
     Email,
@@ -81,7 +90,7 @@ pub enum Attribute {
 }
 
 impl Attribute {
-    /// Every one of them.
+    /// Every one of them, in the order in which they go out: lists last.
     pub const ALL: [Self; 6] =
         [Self::User, Self::Email, Self::Name, Self::PreferredUsername, Self::Groups, Self::Roles];
 
@@ -95,5 +104,228 @@ impl Attribute {
             Self::Groups => "groups",
             Self::Roles => "roles",
         }
+    }
+}
+
+/// Which attribute goes out under which name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan(Vec<(Attribute, HeaderName)>);
+
+impl Plan {
+    /// The preset's names with one's own in their place.
+    ///
+    /// # Errors
+    /// The first name of one's own that is not a header name.
+    pub fn new(config: &Config) -> Result<Self, BadHeaderName> {
+        let named = Attribute::ALL.into_iter().filter_map(|attribute| Some((attribute, config.name(attribute)?)));
+        let parsed = named.map(|(attribute, name)| {
+            let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| BadHeaderName(name.to_owned()))?;
+            Ok((attribute, parsed))
+        });
+        parsed.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The names that are ours on every request.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter().map(|(_, name)| name)
+    }
+
+    /// The headers for one visitor. An attribute the visitor lacks makes no header; lists that would take the
+    /// whole beyond 8 KiB are left out rather than cut, because a cut list is another list.
+    pub fn headers(&self, identity: &Identity) -> Vec<(HeaderName, HeaderValue)> {
+        let mut budget = MOST_BYTES;
+        let mut headers = Vec::with_capacity(self.0.len());
+        for (attribute, name) in &self.0 {
+            let Some(value) = attribute.value(identity) else { continue };
+            let size = name.as_str().len() + value.len();
+            if size > budget {
+                tracing::warn!(
+                    header.name = name.as_str(),
+                    header.bytes = size,
+                    "left out an identity header: together they would pass 8 KiB"
+                );
+                continue;
+            }
+            budget -= size;
+            headers.push((name.clone(), value));
+        }
+        headers
+    }
+}
+
+/// A name of one's own that no header can have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a header name")]
+pub struct BadHeaderName(pub String);
+
+impl Attribute {
+    fn value(self, identity: &Identity) -> Option<HeaderValue> {
+        let email = identity.email.as_ref().map(super::EmailAddress::as_str);
+        match self {
+            Self::User => header_value(&encode(identity.subject.as_str(), false)),
+            Self::Email => header_value(&encode(email?, false)),
+            Self::Name => header_value(&encode(identity.name.as_deref()?, false)),
+            Self::PreferredUsername => header_value(&encode(identity.username.as_deref().or(email)?, false)),
+            Self::Groups => list_value(&identity.groups),
+            Self::Roles => list_value(&identity.roles),
+        }
+    }
+}
+
+fn list_value(elements: &[String]) -> Option<HeaderValue> {
+    let elements: Vec<String> =
+        elements.iter().filter(|element| !element.is_empty()).map(|element| encode(element, true)).collect();
+    header_value(&elements.join(","))
+}
+
+fn header_value(text: &str) -> Option<HeaderValue> {
+    if text.is_empty() { None } else { HeaderValue::from_str(text).ok() }
+}
+
+/// Percent-encodes (RFC 3986 section 2.1) what a header cannot carry or a reader could mistake: controls, all beyond
+/// ASCII, the percent sign, blanks at either end and, in an element of a list, the comma.
+fn encode(text: &str, element: bool) -> String {
+    let last = text.len().saturating_sub(1);
+    let mut encoded = String::with_capacity(text.len());
+    for (position, byte) in text.bytes().enumerate() {
+        let plain = match byte {
+            b'%' => false,
+            b',' => !element,
+            b' ' => position != 0 && position != last,
+            _ => byte.is_ascii_graphic(),
+        };
+        if plain {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            encoded.push(char::from(HEX[usize::from(byte >> 4)]));
+            encoded.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+    encoded
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::identity::{EmailAddress, Subject};
+
+    fn ada() -> Identity {
+        Identity {
+            subject: Subject::try_from("u1".to_owned()).unwrap(),
+            email: Some(EmailAddress::parse("ada@example.com").unwrap()),
+            email_verified: true,
+            name: Some("Ada Lovelace".to_owned()),
+            username: None,
+            groups: vec!["ops".to_owned(), "a,b".to_owned()],
+            roles: vec![],
+        }
+    }
+
+    fn headers(config: &Config, identity: &Identity) -> Vec<String> {
+        let headers = Plan::new(config).unwrap().headers(identity);
+        headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn each_preset_has_its_names() {
+        let with = |preset| headers(&Config { preset, ..Config::default() }, &ada());
+        assert_eq!(
+            with(Preset::XForwarded),
+            [
+                "x-forwarded-user: u1",
+                "x-forwarded-email: ada@example.com",
+                "x-forwarded-preferred-username: ada@example.com",
+                "x-forwarded-groups: ops,a%2Cb",
+            ]
+        );
+        assert_eq!(
+            with(Preset::RemoteUser),
+            [
+                "remote-email: ada@example.com",
+                "remote-name: Ada Lovelace",
+                "remote-user: ada@example.com",
+                "remote-groups: ops,a%2Cb",
+            ]
+        );
+        assert_eq!(
+            with(Preset::XAuthRequest),
+            [
+                "x-auth-request-user: u1",
+                "x-auth-request-email: ada@example.com",
+                "x-auth-request-preferred-username: ada@example.com",
+                "x-auth-request-groups: ops,a%2Cb",
+            ]
+        );
+    }
+
+    #[test]
+    fn own_names_replace_add_and_leave_out() {
+        let names = [
+            (Attribute::User, "X-User".to_owned()),
+            (Attribute::Name, "X-Name".to_owned()),
+            (Attribute::PreferredUsername, String::new()),
+            (Attribute::Groups, String::new()),
+        ];
+        let config = Config { names: names.into(), ..Config::default() };
+        assert_eq!(
+            headers(&config, &ada()),
+            ["x-user: u1", "x-forwarded-email: ada@example.com", "x-name: Ada Lovelace"]
+        );
+        let config = Config { names: [(Attribute::User, "no name".to_owned())].into(), ..Config::default() };
+        assert_eq!(Plan::new(&config), Err(BadHeaderName("no name".to_owned())));
+    }
+
+    #[test]
+    fn values_are_made_safe() {
+        assert_eq!(encode("Zoë 山田", false), "Zo%C3%AB %E5%B1%B1%E7%94%B0");
+        assert_eq!(encode("a\r\nX-Evil: 1", false), "a%0D%0AX-Evil: 1");
+        assert_eq!(encode("100%", false), "100%25");
+        assert_eq!(encode(" a b ", false), "%20a b%20");
+        assert_eq!(encode("a,b", false), "a,b");
+        assert_eq!(encode("a,b", true), "a%2Cb");
+    }
+
+    #[test]
+    fn a_list_beyond_the_bound_is_left_out_whole() {
+        let groups = (0..800).map(|number| format!("group-number-{number}")).collect();
+        let found = headers(&Config::default(), &Identity { groups, roles: vec!["admin".to_owned()], ..ada() });
+        assert!(!found.iter().any(|header| header.starts_with("x-forwarded-groups")));
+        assert!(found.contains(&"x-forwarded-roles: admin".to_owned()));
+    }
+
+    #[test]
+    fn what_the_visitor_lacks_makes_no_header() {
+        let nobody = Identity { email: None, name: None, groups: vec![String::new()], ..ada() };
+        assert_eq!(headers(&Config::default(), &nobody), ["x-forwarded-user: u1"]);
+    }
+
+    proptest! {
+        #[test]
+        fn encoding_loses_nothing_and_stays_printable(text in ".{0,40}") {
+            let encoded = encode(&text, true);
+            prop_assert!(encoded.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));
+            prop_assert!(!encoded.contains(','));
+            let decoded = percent_decode(&encoded);
+            prop_assert_eq!(decoded, text.into_bytes());
+        }
+    }
+
+    fn percent_decode(text: &str) -> Vec<u8> {
+        let mut bytes = text.bytes();
+        let mut decoded = Vec::new();
+        while let Some(byte) = bytes.next() {
+            if byte == b'%' {
+                let pair = [bytes.next().unwrap(), bytes.next().unwrap()];
+                decoded.push(u8::from_str_radix(std::str::from_utf8(&pair).unwrap(), 16).unwrap());
+            } else {
+                decoded.push(byte);
+            }
+        }
+        decoded
     }
 }

@@ -83,6 +83,10 @@ impl Http {
         self.client.post(url.clone())
     }
 
+    pub(super) fn delete(&self, url: &Url) -> RequestBuilder {
+        self.client.delete(url.clone())
+    }
+
     /// Whether the latest exchange reached a working Mosaic, or a failed one is long enough ago to try again.
     pub(super) fn is_reachable(&self) -> bool {
         self.health.is_good(self.clock.now())

@@ -82,6 +82,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the answer is about the user alone: nothing is wrong with Mosaic, the way there, or our client.
+    pub const fn is_about_the_user(&self) -> bool {
+        matches!(self, Self::UserNotFound | Self::UserNotActive | Self::SignUpNotAllowed)
+    }
+
     /// Whether the same call may well succeed later.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::TimedOut | Self::RateLimited { .. } | Self::ServerFault { .. })

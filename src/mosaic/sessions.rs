@@ -6,6 +6,7 @@ use super::call::Repeat;
 use super::error::{Error, Refusal};
 use super::signed_in::{Refreshed, SignedIn, claims};
 use super::{Mosaic, below};
+use crate::identity::Subject;
 
 impl Mosaic {
     /// Signs a visitor in again without asking them anything, and extends Mosaic's session.
@@ -48,6 +49,20 @@ impl Mosaic {
         let url = below(&self.connection().base_url, &["cis", "v1", "auth", "session", "logout"]);
         let body = json!({ "session_id": session_id });
         let answer = self.call("end_session", Repeat::Never, |http| http.post(&url).json(&body)).await?;
+        match answer.with_status(&[200, 204]) {
+            Ok(_) => Ok(()),
+            Err(refusal) if refusal.is_gone() => Ok(()),
+            Err(refusal) => Err(Refusal::into_error(refusal)),
+        }
+    }
+
+    /// Ends every backend session of a user, at every application of the tenant.
+    ///
+    /// # Errors
+    /// When Mosaic could not be made to end them.
+    pub async fn end_sessions_of(&self, subject: &Subject) -> Result<(), Error> {
+        let url = below(&self.connection().base_url, &["cis", "v1", "auth", "users", subject.as_str(), "sessions"]);
+        let answer = self.call("end_sessions_of", Repeat::Never, |http| http.delete(&url)).await?;
         match answer.with_status(&[200, 204]) {
             Ok(_) => Ok(()),
             Err(refusal) if refusal.is_gone() => Ok(()),

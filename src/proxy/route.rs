@@ -1,8 +1,18 @@
 //! Host and longest path prefix decide the route.
 
-use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::access::Access;
+use super::canonical::CanonicalPath;
 use crate::identity::AddressRule;
+use crate::origin::{Authority, Origin};
 use crate::setting::{self, Span};
 
 /// `[[route]]`
@@ -68,4 +78,218 @@ pub struct Allow {
     pub groups: Vec<String>,
     /// Names of roles.
     pub roles: Vec<String>,
+}
+
+/// A part of the site, with the application that serves it.
+#[derive(Debug)]
+pub struct Route {
+    /// Host and path, for logs: `app.example.com/admin`.
+    pub name: String,
+    /// The path it serves, without a slash at its end; empty for all of the host.
+    pub path: String,
+    /// Where requests go.
+    pub upstream: Upstream,
+    /// Who may pass.
+    pub access: Access,
+    /// The time for the connection to the upstream to be made.
+    pub connect_timeout: Duration,
+    /// The time for the upstream to begin, or to go on with, its answer.
+    pub response_timeout: Duration,
+    /// Told apart in the pool of connections, so that routes never share one across their settings.
+    pub pool: u64,
+}
+
+/// An application's address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Upstream {
+    /// Whether the connection is TLS.
+    pub tls: bool,
+    /// The name or address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Upstream {
+    /// Reads `http://host:port` or `https://host:port`.
+    ///
+    /// # Errors
+    /// When it is something else, or more than that.
+    pub fn parse(text: &str) -> Result<Self, BadUpstream> {
+        let url = Url::parse(text).map_err(|_| BadUpstream::NotAUrl)?;
+        let tls = match url.scheme() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(BadUpstream::NotAUrl),
+        };
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+            return Err(BadUpstream::MoreThanAnAddress);
+        }
+        let host = url.host_str().ok_or(BadUpstream::NotAUrl)?;
+        let port = url.port_or_known_default().filter(|port| *port != 0).ok_or(BadUpstream::NotAUrl)?;
+        Ok(Self { tls, host: host.trim_matches(['[', ']']).to_owned(), port })
+    }
+
+    /// The addresses behind the name, in the resolver's order, without blocking.
+    ///
+    /// # Errors
+    /// When the name cannot be resolved.
+    pub async fn addresses(&self) -> std::io::Result<Vec<SocketAddr>> {
+        if let Ok(address) = self.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, self.port)]);
+        }
+        Ok(tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect())
+    }
+}
+
+/// Why a text cannot be an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadUpstream {
+    /// It is no URL of a kind that is proxied to.
+    #[error("expected a URL like \"http://127.0.0.1:3000\", or \"demo\"")]
+    NotAUrl,
+    /// It has a path, a query or a user name.
+    #[error("expected scheme, host and port only: the path of the request is passed on as it is")]
+    MoreThanAnAddress,
+}
+
+/// Every route, by host.
+#[derive(Debug)]
+pub struct Table {
+    public_url: Origin,
+    hosts: HashMap<String, Vec<Arc<Route>>>,
+}
+
+impl Table {
+    /// The routes of a configuration; `demo` is where the built-in application listens.
+    ///
+    /// # Errors
+    /// When an upstream is none. (`check` finds that, and more, with its place.)
+    pub fn new(routes: &[Config], public_url: &Origin, demo: Option<SocketAddr>) -> Result<Self, BadUpstream> {
+        let mut hosts: HashMap<String, Vec<Arc<Route>>> = HashMap::new();
+        for route in routes {
+            let host = route.host.as_deref().and_then(Authority::parse).map_or(public_url.host.clone(), |it| it.host);
+            let route = Route::new(route, &host, demo)?;
+            hosts.entry(host).or_default().push(Arc::new(route));
+        }
+        for routes in hosts.values_mut() {
+            routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
+        }
+        hosts.entry(public_url.host.clone()).or_default();
+        Ok(Self { public_url: public_url.clone(), hosts })
+    }
+
+    /// Whether requests for this authority are ours: a configured host on the public port.
+    pub fn serves(&self, authority: &Authority) -> bool {
+        let port = authority.port.unwrap_or(self.public_url.scheme.default_port());
+        port == self.public_url.port && self.hosts.contains_key(&authority.host)
+    }
+
+    /// The route with the longest path that `path` is below.
+    pub fn find(&self, host: &str, path: &CanonicalPath) -> Option<&Arc<Route>> {
+        self.hosts.get(host)?.iter().find(|route| path.is_below(&route.path))
+    }
+
+    /// Every route, hosts in no order.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.hosts.values().flatten()
+    }
+}
+
+impl Route {
+    fn new(config: &Config, host: &str, demo: Option<SocketAddr>) -> Result<Self, BadUpstream> {
+        let path = config.path.as_deref().unwrap_or("/").trim_end_matches('/').to_owned();
+        let upstream = match (config.upstream.as_deref(), demo) {
+            (Some("demo"), Some(demo)) => Upstream { tls: false, host: demo.ip().to_string(), port: demo.port() },
+            (upstream, _) => Upstream::parse(upstream.unwrap_or_default())?,
+        };
+        let access = match config.access {
+            AccessSetting::Public => Access::Public,
+            AccessSetting::Optional => Access::Optional,
+            AccessSetting::SignedIn => Access::SignedIn(config.allow.clone().unwrap_or_default()),
+        };
+        let mut hasher = DefaultHasher::new();
+        (host, &path, &upstream).hash(&mut hasher);
+        Ok(Self {
+            name: format!("{host}{}", if path.is_empty() { "/" } else { &path }),
+            path,
+            upstream,
+            access,
+            connect_timeout: config.connect_timeout.0,
+            response_timeout: config.response_timeout.0,
+            pool: hasher.finish(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(routes: &str) -> Table {
+        #[derive(Deserialize)]
+        struct Routes {
+            route: Vec<Config>,
+        }
+        let routes: Routes = toml::from_str(routes).unwrap();
+        let public_url = Origin::try_from("https://app.example.com".to_owned()).unwrap();
+        Table::new(&routes.route, &public_url, Some(SocketAddr::from(([127, 0, 0, 1], 9)))).unwrap()
+    }
+
+    #[test]
+    fn the_longest_path_on_the_host_wins_in_either_order() {
+        let routes = [
+            "[[route]]\npath = \"/\"\nupstream = \"http://a:1\"\n",
+            "[[route]]\npath = \"/admin\"\nupstream = \"http://b:2\"\n",
+            "[[route]]\nhost = \"Wiki.example.com\"\nupstream = \"http://c:3\"\naccess = \"public\"\n",
+        ];
+        for order in [[0, 1, 2], [2, 1, 0]] {
+            let table = table(&order.map(|index| routes[index]).concat());
+            let check = |host: &str, path: &str, expected: Option<&str>| {
+                let path = CanonicalPath::parse(path.as_bytes()).unwrap();
+                assert_eq!(
+                    table.find(host, &path).map(|route| route.upstream.host.as_str()),
+                    expected,
+                    "{host} {path:?}"
+                );
+            };
+            check("app.example.com", "/", Some("a"));
+            check("app.example.com", "/administrator", Some("a"));
+            check("app.example.com", "/admin", Some("b"));
+            check("app.example.com", "//admin//x", Some("b"));
+            check("wiki.example.com", "/admin", Some("c"));
+            check("other.example.com", "/", None);
+        }
+    }
+
+    #[test]
+    fn hosts_are_served_on_the_public_port_only() {
+        let table = table("[[route]]\nhost = \"wiki.example.com\"\nupstream = \"demo\"\n");
+        let serves = |authority: &str| table.serves(&Authority::parse(authority).unwrap());
+        assert!(serves("wiki.example.com"));
+        assert!(serves("wiki.example.com:443"));
+        assert!(serves("app.example.com"), "sign-in lives there");
+        assert!(!serves("wiki.example.com:8080"));
+        assert!(!serves("evil.test"));
+        let path = CanonicalPath::parse(b"/").unwrap();
+        assert!(table.find("app.example.com", &path).is_none(), "unmatched is refused");
+    }
+
+    #[test]
+    fn upstreams_are_scheme_host_and_port() {
+        let check = |text: &str, expected: Result<(bool, &str, u16), BadUpstream>| {
+            let found = Upstream::parse(text).map(|found| (found.tls, found.host, found.port));
+            assert_eq!(found, expected.map(|(tls, host, port)| (tls, host.to_owned(), port)), "{text}");
+        };
+        check("http://127.0.0.1:3000", Ok((false, "127.0.0.1", 3000)));
+        check("http://app", Ok((false, "app", 80)));
+        check("https://app/", Ok((true, "app", 443)));
+        check("http://[::1]:3000", Ok((false, "::1", 3000)));
+        check("app:3000", Err(BadUpstream::NotAUrl));
+        check("ftp://app", Err(BadUpstream::NotAUrl));
+        check("", Err(BadUpstream::NotAUrl));
+        check("http://app/x", Err(BadUpstream::MoreThanAnAddress));
+        check("http://user@app", Err(BadUpstream::MoreThanAnAddress));
+        check("http://app?x", Err(BadUpstream::MoreThanAnAddress));
+    }
 }

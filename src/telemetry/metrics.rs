@@ -61,14 +61,10 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// A request has come in; [`ended`](Self::ended) has to follow.
-    pub fn begun(&self) {
+    /// A request has come in; it is over when what is given back is dropped, however it ended.
+    pub fn begin(&self) -> OpenRequest {
         self.open_requests.inc();
-    }
-
-    /// A request is over, however it ended.
-    pub fn ended(&self) {
-        self.open_requests.dec();
+        OpenRequest(self.open_requests.clone())
     }
 
     /// A request was answered with `status`, `took` after it came in, because `verdict` was decided.
@@ -78,8 +74,8 @@ impl Metrics {
     }
 
     /// A step of signing in or out: `asked`, `sent`, `not_sent`, `failed`, `redeemed`, `refused` or `signed_out`.
-    pub fn link_asked(&self, outcome: &'static str) {
-        self.sign_ins.with_label_values(&[outcome]).inc();
+    pub fn sign_in(&self, event: &'static str) {
+        self.sign_ins.with_label_values(&[event]).inc();
     }
 
     /// All of it, in the text format 0.0.4.
@@ -99,6 +95,16 @@ fn status_class(status: u16) -> &'static str {
         400..=499 => "4xx",
         500..=599 => "5xx",
         _ => "other",
+    }
+}
+
+/// One request, while it is open.
+#[derive(Debug)]
+pub struct OpenRequest(IntGauge);
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -152,11 +158,10 @@ mod tests {
     #[test]
     fn open_requests_and_sign_ins_are_counted() {
         let metrics = Metrics::new().expect("the metrics are well formed");
-        metrics.begun();
-        metrics.begun();
-        metrics.ended();
-        metrics.link_asked("asked");
-        metrics.link_asked("asked");
+        let _open = metrics.begin();
+        drop(metrics.begin());
+        metrics.sign_in("asked");
+        metrics.sign_in("asked");
         let lines = lines(&metrics);
         for expected in ["linkgate_open_requests 1", "linkgate_sign_ins_total{event=\"asked\"} 2"] {
             assert!(lines.iter().any(|line| line == expected), "{expected} in {lines:#?}");

@@ -115,6 +115,11 @@ async fn share_key(store: &store::Shared) {
 }
 
 impl World {
+    /// The `iss` of its tokens.
+    fn issuer_name(&self) -> String {
+        Issuer::name(&settings().public_url)
+    }
+
     async fn new() -> Self {
         Self::with(config(), settings()).await
     }

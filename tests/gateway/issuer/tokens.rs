@@ -38,7 +38,7 @@ async fn a_sign_in_gives_the_documented_tokens() {
     let mut access = claims(&world, &tokens.text("access_token")).await;
     assert_eq!(access.as_object_mut().unwrap().remove("jti").unwrap().as_str().map(str::len), Some(21));
     let expected = json!({
-        "iss": world.issuer.issuer_name(),
+        "iss": world.issuer_name(),
         "sub": user_id,
         "client_id": "gate",
         "aud": "userid-api",
@@ -54,7 +54,7 @@ async fn a_sign_in_gives_the_documented_tokens() {
 
     let id = claims(&world, &tokens.text("id_token")).await;
     let expected = json!({
-        "iss": world.issuer.issuer_name(),
+        "iss": world.issuer_name(),
         "sub": user_id,
         "aud": "gate",
         "tid": client["tid"],
@@ -127,7 +127,7 @@ async fn discovery_names_the_issuer_of_the_tokens() {
     let path = "/cis/oidc/.well-known/openid-configuration";
     let found = run(world.issuer.api(), Method::GET, path, &[], "").await.expect(200).json();
     let issuer = "https://app.example.com/.linkgate/issuer";
-    assert_eq!((found["issuer"].as_str(), world.issuer.issuer_name().as_str()), (Some(issuer), issuer));
+    assert_eq!((found["issuer"].as_str(), world.issuer_name().as_str()), (Some(issuer), issuer));
     assert_eq!(found["jwks_uri"], format!("{issuer}/cis/oidc/jwks"));
 }
 

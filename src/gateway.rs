@@ -1,0 +1,343 @@
+//! The composition root: builds every part from a configuration, runs them on one runtime, and drains them.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pingora::proxy::http_proxy;
+use pingora::server::Fds;
+use pingora::server::configuration::ServerConf;
+use pingora::services::Service as _;
+use pingora::services::listening::Service;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::admin::{self, Admin, Readiness};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::identity::headers::{BadHeaderName, Plan};
+use crate::mosaic::{self, BadConnection, Mosaic};
+use crate::pages::{self, Pages};
+use crate::portal::{Parts, Portal};
+use crate::proxy::edge::{Connections, Edge};
+use crate::proxy::headers::Managed;
+use crate::proxy::route::{BadUpstream, Table};
+use crate::proxy::{Limits, Proxy};
+use crate::session::cookie::Jar;
+use crate::session::{Chain, Sessions};
+use crate::store::{self, Shared};
+use crate::telemetry::Metrics;
+use crate::{demo, store::OpenError};
+
+mod embedded;
+
+use embedded::Embedded;
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A listener cannot be had.
+    #[error("listen on {address} (`{setting}`)")]
+    Listen {
+        /// The setting that names it.
+        setting: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The store cannot be opened.
+    #[error("open the store")]
+    Store(#[from] OpenError),
+    /// The pages cannot be made.
+    #[error("prepare the pages")]
+    Pages(#[from] pages::Error),
+    /// `[mosaic]` does not say how to reach Mosaic.
+    #[error("prepare the connection to Mosaic")]
+    Connection(#[from] BadConnection),
+    /// The client of Mosaic cannot be made.
+    #[error("prepare the client of Mosaic")]
+    Mosaic(#[from] mosaic::Error),
+    /// A header of one's own has no possible name.
+    #[error("prepare the identity headers")]
+    Headers(#[from] BadHeaderName),
+    /// An upstream is none.
+    #[error("prepare the routes")]
+    Upstream(#[from] BadUpstream),
+    /// Metrics cannot be registered.
+    #[error("prepare the metrics")]
+    Metrics(#[from] crate::telemetry::Error),
+}
+
+impl Error {
+    /// One thing to do about it, where there is one.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Listen { setting, address, source } if source.kind() == io::ErrorKind::AddrInUse => Some(format!(
+                "another program uses port {}; stop it, or choose another address with `{setting}`",
+                address.port()
+            )),
+            Self::Listen { setting, source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some(format!("ports below 1024 need a privilege; choose a higher port with `{setting}`"))
+            }
+            Self::Listen { setting, source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
+                Some(format!("this machine does not have that address; correct `{setting}`"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Makes aws-lc-rs the process's crypto provider. Must come before anything that speaks TLS; coming again is fine.
+pub fn install_crypto() {
+    // Somebody else's provider in this process would be aws-lc-rs as well: the crate has no other back end.
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+}
+
+/// A gateway that serves requests.
+pub struct Running {
+    /// Where visitors are served.
+    pub address: SocketAddr,
+    /// Where the operator is served.
+    pub admin_address: SocketAddr,
+    /// Where the built-in issuer is served, with one.
+    pub issuer_address: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    stop_timeout: Duration,
+    readiness: Readiness,
+    connections: Connections,
+    portal: Arc<Portal>,
+    sessions: Arc<Sessions>,
+    proxy: JoinHandle<()>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+/// How long a failed background task rests before it is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+/// How often readiness is looked at again.
+const READINESS: Duration = Duration::from_secs(2);
+
+/// Starts the gateway on the present runtime.
+///
+/// Mosaic and a Redis need not be there yet: the gateway says that it is not ready, and recovers.
+///
+/// # Errors
+/// What no waiting would mend: a port that is taken, a store file that is none, a theme that cannot be used.
+pub async fn start(config: &Config, clock: Clock) -> Result<Running, Error> {
+    install_crypto();
+    let store = store::open(&config.session.store, &config.directory, clock.clone())?;
+    start_with(config, clock, store).await
+}
+
+/// Starts the gateway with a store that is open already.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<Running, Error> {
+    install_crypto();
+    let listener = bind("listen", config.listen)?;
+    let admin_listener = bind("admin.listen", config.admin.listen)?;
+    let metrics = Arc::new(Metrics::new()?);
+    let pages = Arc::new(Pages::new(&config.theme, &config.public_url, &config.directory)?);
+    let readiness = Readiness::new(&["store", "mosaic"]);
+    let (stop, stopping) = watch::channel(false);
+    let mut helpers = Vec::new();
+
+    let (connection, embedded) = match &config.mosaic {
+        Some(mosaic) => (mosaic.connection()?, None),
+        None => {
+            let embedded = Embedded::new(config, &store, &clock, &pages, bind("issuer", loopback())?)?;
+            embedded.make().await;
+            (embedded.connection(), Some(embedded))
+        }
+    };
+    let mosaic = Mosaic::new(connection, clock.clone())?;
+    let plan = Plan::new(&config.identity_headers)?;
+    let managed = Managed::new(&plan);
+    let jar = Jar::new(config.public_url.is_secure());
+    let sessions = Sessions::new(Arc::clone(&store), clock.clone(), mosaic.clone(), plan, jar, &config.session);
+    let portal = Portal::new(Parts {
+        public_url: config.public_url.clone(),
+        pages: Arc::clone(&pages),
+        sessions: Arc::clone(&sessions),
+        store: Arc::clone(&store),
+        mosaic: mosaic.clone(),
+        clock: clock.clone(),
+        sign_in: config.sign_in.clone(),
+        sign_up: config.sign_up.clone(),
+        metrics: Arc::clone(&metrics),
+    });
+    let demo = start_demo(config, &pages, &stopping, &mut helpers)?;
+    let proxy = Proxy {
+        public_url: config.public_url.clone(),
+        routes: Table::new(&config.route, &config.public_url, demo)?,
+        managed,
+        sessions: Arc::clone(&sessions),
+        portal: portal.router(embedded.as_ref().map(Embedded::pages).unwrap_or_default()),
+        pages,
+        limits: config.limits.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        clock,
+        metrics: Arc::clone(&metrics),
+    };
+
+    let address = local_address(&listener, config.listen);
+    let (proxy, connections) = serve_proxy(proxy, &config.limits, &config.trusted_proxies, listener, stopping.clone());
+    let admin_address = local_address(&admin_listener, config.admin.listen);
+    let admin = Admin { readiness: readiness.clone(), metrics, hosts: config.admin.hosts.clone() };
+    helpers.push(serve(admin_listener, admin::router(admin), stopping.clone()));
+    let issuer_address = embedded.as_ref().map(Embedded::address);
+    if let Some(embedded) = embedded {
+        helpers.extend(embedded.serve(stopping.clone()));
+    }
+    helpers.push(tokio::spawn(listen_for_ends(Arc::clone(&sessions), stopping.clone())));
+    helpers.push(tokio::spawn(watch_readiness(readiness.clone(), store, mosaic, stopping)));
+    let stop_timeout = config.stop_timeout.0;
+    Ok(Running {
+        address,
+        admin_address,
+        issuer_address,
+        stop,
+        stop_timeout,
+        readiness,
+        connections,
+        portal,
+        sessions,
+        proxy,
+        helpers,
+    })
+}
+
+impl Running {
+    /// How many connections of visitors are open.
+    pub fn open_connections(&self) -> usize {
+        self.connections.open()
+    }
+
+    /// Waits until everything that was begun in the background is done: links being sent, sessions being renewed
+    /// or ended.
+    pub async fn settle(&self) {
+        self.portal.settle().await;
+        self.sessions.settle().await;
+    }
+
+    /// Stops: no new connection, open requests go on for a while, and what was begun is finished.
+    pub async fn stop(self) {
+        self.readiness.stopping();
+        self.stop.send_replace(true);
+        self.proxy.await.ok();
+        if tokio::time::timeout(self.stop_timeout, self.connections.closed()).await.is_err() {
+            tracing::warn!(connections = self.connections.open(), "stopped with connections open");
+        }
+        let settled = async {
+            self.portal.settle().await;
+            self.sessions.settle().await;
+        };
+        if tokio::time::timeout(self.stop_timeout, settled).await.is_err() {
+            tracing::warn!("stopped with work under way");
+        }
+        for helper in self.helpers {
+            helper.abort();
+        }
+    }
+}
+
+const fn loopback() -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0)
+}
+
+fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    let bound = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    bound.map_err(|source| Error::Listen { setting, address, source })
+}
+
+fn local_address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(configured)
+}
+
+/// Serves the proxy until it is told to stop.
+fn serve_proxy(
+    proxy: Proxy,
+    limits: &Limits,
+    trusted: &[ipnet::IpNet],
+    listener: TcpListener,
+    stopping: watch::Receiver<bool>,
+) -> (JoinHandle<()>, Connections) {
+    let conf = Arc::new(ServerConf { upstream_keepalive_pool_size: 256, max_retries: 3, ..ServerConf::default() });
+    let edge = Edge::new(http_proxy(&conf, proxy), limits, trusted);
+    let connections = edge.connections();
+    let name = local_address(&listener, loopback()).to_string();
+    let mut service = Service::new("gateway".to_owned(), edge);
+    service.add_tcp(&name);
+    // The socket is bound already, so that a port that is taken is an error and not a panic.
+    let mut sockets = Fds::new();
+    sockets.add(name, listener.into_raw_fd());
+    let sockets = Arc::new(Mutex::new(sockets));
+    let task = tokio::spawn(async move { service.start_service(Some(sockets), stopping, 1).await });
+    (task, connections)
+}
+
+/// Serves a router until it is told to stop.
+fn serve(listener: TcpListener, router: axum::Router, mut stopping: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let served = async {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let stopped = async move { drop(stopping.wait_for(|stopping| *stopping).await) };
+            axum::serve(listener, router).with_graceful_shutdown(stopped).await
+        };
+        if let Err(error) = served.await {
+            tracing::error!(%error, "failed to serve a listener of the gateway's own");
+        }
+    })
+}
+
+/// The demo application, where a route wants it.
+fn start_demo(
+    config: &Config,
+    pages: &Arc<Pages>,
+    stopping: &watch::Receiver<bool>,
+    helpers: &mut Vec<JoinHandle<()>>,
+) -> Result<Option<SocketAddr>, Error> {
+    if !config.route.iter().any(|route| route.upstream.as_deref() == Some("demo")) {
+        return Ok(None);
+    }
+    let listener = bind("route.upstream", loopback())?;
+    let address = local_address(&listener, loopback());
+    helpers.push(serve(listener, demo::router(Arc::clone(pages)), stopping.clone()));
+    Ok(Some(address))
+}
+
+/// Hears of sessions that others ended; without the store that waits, and what is in memory is soon not believed.
+async fn listen_for_ends(sessions: Arc<Sessions>, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let listening = Arc::clone(&sessions).listen();
+        let heard = tokio::select! {
+            heard = listening => heard,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        if let Err(error) = heard {
+            tracing::debug!(error = %Chain(&error), "failed to listen for ended sessions");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Asks now and then whether the store and Mosaic answer.
+async fn watch_readiness(readiness: Readiness, store: Shared, mosaic: Mosaic, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let stored = store.get("readiness").await.map(drop);
+        readiness.set("store", stored.map_err(|error| Chain(&error).to_string()));
+        let probed = mosaic.probe().await;
+        let ready = probed.is_ok();
+        readiness.set("mosaic", probed.map_err(|error| Chain(&error).to_string()));
+        let pause = if ready { READINESS } else { RETRY };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Runs the built-in issuer beside the gateway: on a loopback port, with credentials made at start.
+//!
+//! The store may come later than the gateway, and the issuer needs it; until then its listener says 503.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
+use url::Url;
+
+use super::{Error, RETRY, local_address, loopback, serve};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::issuer::{self, Issuer};
+use crate::mosaic::Connection;
+use crate::pages::Pages;
+use crate::portal;
+use crate::portal::answer::{Failure, Refusal};
+use crate::secret::{self, Secret};
+use crate::session::Chain;
+use crate::store::Shared;
+
+/// The name that the gateway goes by at its own issuer.
+const CLIENT_ID: &str = "linkgate";
+
+/// The issuer, before and after it is ready.
+pub(super) struct Embedded {
+    listener: Option<TcpListener>,
+    address: SocketAddr,
+    config: issuer::Config,
+    settings: issuer::Settings,
+    store: Shared,
+    clock: Clock,
+    pages: Arc<Pages>,
+    routers: Late,
+}
+
+/// The issuer's routers once there is an issuer.
+#[derive(Clone, Default)]
+struct Late(Arc<OnceLock<(Router, Router)>>);
+
+impl Embedded {
+    pub(super) fn new(
+        config: &Config,
+        store: &Shared,
+        clock: &Clock,
+        pages: &Arc<Pages>,
+        listener: TcpListener,
+    ) -> Result<Self, Error> {
+        let settings = issuer::Settings {
+            public_url: config.public_url.clone(),
+            redirect_uris: vec![config.public_url.join(portal::CALLBACK)],
+            app_name: pages.app_name().to_owned(),
+            client_id: CLIENT_ID.to_owned(),
+            client_secret: secret::random_token(),
+            link_lifetime: config.sign_in.link_lifetime.0,
+        };
+        Ok(Self {
+            address: local_address(&listener, loopback()),
+            listener: Some(listener),
+            config: config.issuer.clone().unwrap_or_default(),
+            settings,
+            store: Arc::clone(store),
+            clock: clock.clone(),
+            pages: Arc::clone(pages),
+            routers: Late::default(),
+        })
+    }
+
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How the gateway's client reaches it: over HTTP, as it would reach Mosaic.
+    pub(super) fn connection(&self) -> Connection {
+        let base = |path: &str| {
+            Url::parse(&format!("http://{}{path}", self.address)).expect("an address and a path make a URL")
+        };
+        Connection {
+            base_url: base("/"),
+            token_url: base("/oidc/token"),
+            key_set_url: base("/cis/oidc/jwks"),
+            issuer: Issuer::name(&self.settings.public_url),
+            client_id: self.settings.client_id.clone(),
+            client_secret: Secret::new(self.settings.client_secret.expose().clone()),
+        }
+    }
+
+    /// Its pages for the public origin.
+    pub(super) fn pages(&self) -> Router {
+        let late = self.routers.clone();
+        let page = move |request: Request| async move { late.pages(request).await };
+        Router::new()
+            .route("/.linkgate/link", axum::routing::any(page.clone()))
+            .route("/.linkgate/mailbox", axum::routing::any(page.clone()))
+            .route("/.linkgate/mailbox/{*rest}", axum::routing::any(page))
+    }
+
+    /// Makes the issuer, unless the store does not let it yet.
+    pub(super) async fn make(&self) -> bool {
+        let made = Issuer::new(
+            self.config.clone(),
+            self.settings.clone(),
+            Arc::clone(&self.store),
+            self.clock.clone(),
+            Arc::clone(&self.pages),
+        );
+        match made.await {
+            Ok(issuer) => self.routers.0.set((issuer.api(), issuer.pages())).is_ok(),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "failed to start the issuer");
+                false
+            }
+        }
+    }
+
+    /// Serves the API, and makes the issuer as soon as the store lets it.
+    pub(super) fn serve(mut self, mut stopping: watch::Receiver<bool>) -> [JoinHandle<()>; 2] {
+        let late = self.routers.clone();
+        let api = Router::new().fallback(move |request: Request| async move { late.api(request).await });
+        let listener = self.listener.take().expect("the listener is taken once, here");
+        let served = serve(listener, api, stopping.clone());
+        let making = tokio::spawn(async move {
+            while self.routers.0.get().is_none() && !self.make().await {
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY) => {}
+                    _ = stopping.wait_for(|stopping| *stopping) => return,
+                }
+            }
+        });
+        [served, making]
+    }
+}
+
+impl Late {
+    async fn api(&self, request: Request) -> Response {
+        match self.0.get() {
+            Some((api, _)) => call(api, request).await,
+            None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        }
+    }
+
+    async fn pages(&self, request: Request) -> Response {
+        match self.0.get() {
+            Some((_, pages)) => call(pages, request).await,
+            None => Failure::from(Refusal::StoreUnavailable).into_response(),
+        }
+    }
+}
+
+async fn call(router: &Router, request: Request) -> Response {
+    router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+}

@@ -1,0 +1,290 @@
+//! How the gateway's own answers are made: a page for people, JSON for programs, the same headers on both.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use super::visit;
+use crate::clock::Timestamp;
+use crate::origin::Origin;
+use crate::pages::{self, Frame, Pages, View};
+use crate::store;
+
+/// Headers of every answer that is the gateway's own. Pages take scripts and styles from the gateway alone and go
+/// into no frame; nothing is kept by caches (`Cache-Control` of an asset is its own).
+pub const OWN_HEADERS: [(HeaderName, HeaderValue); 6] = [
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+             frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+];
+
+/// The name of the header that carries the request ID.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A year: browsers use HTTPS for the host from now on (RFC 6797).
+pub const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// Puts the gateway's own headers on an answer, keeping what the answer says itself.
+pub fn dress(headers: &mut HeaderMap, request_id: &str, public_url: &Origin) {
+    for (name, value) in OWN_HEADERS {
+        headers.entry(name).or_insert(value);
+    }
+    if let Ok(request_id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, request_id);
+    }
+    if public_url.is_secure() {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+}
+
+/// What programs are told when they are refused.
+#[derive(Debug, Serialize)]
+struct Refused<'a> {
+    error: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login_url: Option<String>,
+    request_id: &'a str,
+}
+
+/// A refusal: why, in words for people, programs and the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request has two readings or lacks a part.
+    BadRequest,
+    /// A form whose token is not this browser's.
+    StaleForm,
+    /// Nobody is signed in.
+    SignInRequired,
+    /// Signed in, and not allowed.
+    NoAccess,
+    /// A WebSocket handshake from another site's page.
+    ForeignOrigin,
+    /// There is no such page.
+    NotFound,
+    /// No such host is set up.
+    UnknownHost,
+    /// Too many links were asked for.
+    TooManyRequests {
+        /// When it is worth trying again.
+        until: Timestamp,
+    },
+    /// The store cannot answer.
+    StoreUnavailable,
+    /// Mosaic cannot be reached.
+    SignInUnavailable,
+    /// Mosaic answered something that cannot be used.
+    SignInFailed,
+    /// The upstream cannot be reached, or broke off.
+    UpstreamFailed,
+    /// The upstream took too long.
+    UpstreamTimedOut,
+    /// Our own fault.
+    Internal,
+    /// Any other status that a request earns by its form.
+    Status(u16),
+}
+
+impl Refusal {
+    /// The status (RFC 9110 section 15).
+    pub fn status(self) -> StatusCode {
+        let status = match self {
+            Self::BadRequest => 400,
+            Self::SignInRequired => 401,
+            Self::StaleForm | Self::NoAccess | Self::ForeignOrigin => 403,
+            Self::NotFound => 404,
+            Self::UnknownHost => 421,
+            Self::TooManyRequests { .. } => 429,
+            Self::Internal => 500,
+            Self::SignInFailed | Self::UpstreamFailed => 502,
+            Self::StoreUnavailable | Self::SignInUnavailable => 503,
+            Self::UpstreamTimedOut => 504,
+            Self::Status(status) => status,
+        };
+        StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST)
+    }
+
+    /// The stable name that programs and the log go by.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::StaleForm => "stale_form",
+            Self::SignInRequired => "sign_in_required",
+            Self::NoAccess => "no_access",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::NotFound => "not_found",
+            Self::UnknownHost => "unknown_host",
+            Self::TooManyRequests { .. } => "too_many_requests",
+            Self::StoreUnavailable => "store_unavailable",
+            Self::SignInUnavailable => "sign_in_unavailable",
+            Self::SignInFailed => "sign_in_failed",
+            Self::UpstreamFailed => "upstream_failed",
+            Self::UpstreamTimedOut => "upstream_timed_out",
+            Self::Internal => "internal_error",
+            Self::Status(405) => "method_not_allowed",
+            Self::Status(408) => "request_timeout",
+            Self::Status(413) => "body_too_large",
+            Self::Status(414) => "address_too_long",
+            Self::Status(417) => "expectation_failed",
+            Self::Status(431) => "header_too_large",
+            Self::Status(501) => "unknown_method",
+            Self::Status(_) => "refused",
+        }
+    }
+
+    const fn message(self) -> &'static str {
+        match self {
+            Self::BadRequest => "The request is malformed.",
+            Self::StaleForm => "The form is out of date. Open the page again.",
+            Self::SignInRequired => "Sign in to go on.",
+            Self::NoAccess => "You don't have access.",
+            Self::ForeignOrigin => "This connection may be opened from pages of this site only.",
+            Self::NotFound => "There is nothing here.",
+            Self::UnknownHost => "This address is not set up here.",
+            Self::TooManyRequests { .. } => "Too many requests. Wait a moment.",
+            Self::StoreUnavailable => "Not available just now. Try again in a moment.",
+            Self::SignInUnavailable => "Sign-in is not available just now.",
+            Self::SignInFailed => "Sign-in did not work. Try again in a moment.",
+            Self::UpstreamFailed => "The application is not responding.",
+            Self::UpstreamTimedOut => "The application took too long.",
+            Self::Internal => "Something went wrong on our side.",
+            Self::Status(_) => "The request is not accepted.",
+        }
+    }
+
+    /// Seconds after which it is worth trying again.
+    fn retry_after(self, now: Timestamp) -> Option<u64> {
+        match self {
+            Self::TooManyRequests { until } => Some(until.since(now).as_secs().max(1)),
+            Self::StoreUnavailable | Self::SignInUnavailable => Some(5),
+            _ => None,
+        }
+    }
+}
+
+/// Makes refusals for one request.
+pub struct Refuser<'a> {
+    /// The pages.
+    pub pages: &'a Pages,
+    /// The public address, for the place to sign in.
+    pub public_url: &'a Origin,
+    /// The name of the request.
+    pub request_id: &'a str,
+    /// The moment.
+    pub now: Timestamp,
+}
+
+impl Refuser<'_> {
+    /// The answer that says `refusal`: a page where the request accepts one, JSON otherwise.
+    pub fn answer(&self, refusal: Refusal, headers: &HeaderMap) -> Response {
+        let mut answer = if visit::wants_page(headers) { self.page(refusal) } else { self.json(refusal) };
+        *answer.status_mut() = refusal.status();
+        if let Some(seconds) = refusal.retry_after(self.now) {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if refusal == Refusal::SignInRequired {
+            let challenge = HeaderValue::from_static("Cookie realm=\"linkgate\"");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        dress(answer.headers_mut(), self.request_id, self.public_url);
+        answer
+    }
+
+    fn json(&self, refusal: Refusal) -> Response {
+        let sign_in = matches!(refusal, Refusal::SignInRequired);
+        let refused = Refused {
+            error: refusal.code(),
+            message: refusal.message(),
+            login_url: sign_in.then(|| self.public_url.join("/.linkgate/sign-in")),
+            request_id: self.request_id,
+        };
+        axum::Json(refused).into_response()
+    }
+
+    fn page(&self, refusal: Refusal) -> Response {
+        use pages::{Problem, ProblemKind};
+        let status = refusal.status().as_u16();
+        let problem = |kind| self.show(&Problem { kind, status });
+        match refusal {
+            Refusal::BadRequest => self.show(&pages::BadRequest {}),
+            Refusal::StaleForm => self.show(&pages::StaleForm { return_to: "/".to_owned() }),
+            Refusal::NotFound => self.show(&pages::NotFound {}),
+            Refusal::UnknownHost => self.show(&pages::UnknownHost {}),
+            Refusal::TooManyRequests { until } => self.show(&pages::TooManyRequests { until }),
+            Refusal::SignInUnavailable => self.show(&pages::SignInUnavailable { return_to: "/".to_owned() }),
+            Refusal::UpstreamFailed | Refusal::UpstreamTimedOut => problem(ProblemKind::Upstream),
+            Refusal::StoreUnavailable => problem(ProblemKind::Unavailable),
+            Refusal::Internal | Refusal::SignInFailed => problem(ProblemKind::Own),
+            Refusal::SignInRequired | Refusal::NoAccess | Refusal::ForeignOrigin | Refusal::Status(_) => {
+                self.show(&pages::Refused { status })
+            }
+        }
+    }
+
+    /// A page, with the gateway's own headers.
+    pub fn show<V: View>(&self, view: &V) -> Response {
+        let frame = Frame { request_id: self.request_id, now: self.now };
+        let mut answer = axum::response::Html(self.pages.show(view, frame)).into_response();
+        dress(answer.headers_mut(), self.request_id, self.public_url);
+        answer
+    }
+}
+
+/// What went wrong in a handler; the portal's outermost layer turns it into an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The store cannot answer.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A refusal that has no page of its own in the flow.
+    #[error("{}", .0.code())]
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Failure {
+    /// What the visitor is told.
+    pub const fn refusal(&self) -> Refusal {
+        match self {
+            Self::Store(_) => Refusal::StoreUnavailable,
+            Self::Refused(refusal) => *refusal,
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let refusal = self.refusal();
+        if let Self::Store(error) = &self {
+            tracing::error!(error = %crate::session::Chain(error), "failed to answer a visitor");
+        }
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = refusal.status();
+        answer.extensions_mut().insert(refusal);
+        answer
+    }
+}
+
+/// 303 to a place of this site, which is always GET (RFC 9110 section 15.4.4).
+pub fn see_other(location: &str) -> Response {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = StatusCode::SEE_OTHER;
+    let location = HeaderValue::from_str(location).unwrap_or(HeaderValue::from_static("/"));
+    answer.headers_mut().insert(header::LOCATION, location);
+    answer
+}

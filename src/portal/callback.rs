@@ -1,0 +1,303 @@
+//! The link comes back: a code is redeemed once, for the browser that asked, and becomes a session.
+//!
+//! Everything that can be refused is refused before Mosaic is asked, so that a scanner, another browser or a
+//! guessed state spends nothing.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method, StatusCode, header};
+
+use super::answer::{Failure, Refusal, see_other};
+use super::{Portal, Visit, text, visit};
+use crate::agent::Agent;
+use crate::mosaic::{AuthenticateMagicLink, Error as MosaicError, SignedIn};
+use crate::pages::{LinkExpired, LinkUsed, NewerEmail, OtherBrowser};
+use crate::session::attempt::{Attempt, Browser, Standing, is_token};
+use crate::session::{Chain, Live};
+
+/// What the callback's query says.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    /// A code for an attempt.
+    Code { code: String, state: String },
+    /// Mosaic's word that the link did not work.
+    Refused { state: String },
+    /// Something that Mosaic does not send.
+    Malformed,
+}
+
+impl Answer {
+    /// Each of `code`, `state` and `error` at most once and of sane form; what else there is does not matter.
+    fn parse(query: &str) -> Self {
+        let (mut code, mut state, mut error) = (None, None, false);
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let slot = match &*name {
+                "code" => &mut code,
+                "state" => &mut state,
+                "error" => {
+                    error = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            if slot.replace(value.into_owned()).is_some() {
+                return Self::Malformed;
+            }
+        }
+        let plain =
+            |code: &String| (1..=1024).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_graphic());
+        match (code.filter(plain), state.filter(|state| is_token(state)), error) {
+            (Some(code), Some(state), false) => Self::Code { code, state },
+            (None, Some(state), true) => Self::Refused { state },
+            _ => Self::Malformed,
+        }
+    }
+}
+
+/// `GET /.linkgate/callback?code=…&state=…`
+pub(super) async fn redeem(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    if method != Method::GET {
+        return Err(Refusal::Status(405).into());
+    }
+    let browser = Browser::find(portal.jar, &headers);
+    let present = portal.sessions.find(&headers).await?.live();
+    let caller = Caller { portal: &portal, visit: &visit, browser: browser.as_ref(), headers: &headers };
+    let (code, state) = match Answer::parse(query.as_deref().unwrap_or_default()) {
+        Answer::Code { code, state } => (code, state),
+        Answer::Refused { state } => return caller.expired(&state).await,
+        Answer::Malformed => return Err(Refusal::BadRequest.into()),
+    };
+    if !visit::is_deliberate(&headers) {
+        tracing::info!(request.id = visit.request_id, "a link was opened by a program that looks ahead");
+        return Ok(caller.other_browser());
+    }
+    match portal.attempts.standing(&state, browser.as_ref()).await? {
+        Standing::Unknown => match present {
+            Some(_) => Ok(see_other("/")),
+            None => caller.expired(&state).await,
+        },
+        Standing::OtherBrowser => match (present, portal.attempts.landing(&state).await?) {
+            (Some(_), Some(landing)) => Ok(see_other(&landing)),
+            _ => Ok(caller.other_browser()),
+        },
+        Standing::Used(attempt) => Ok(caller.used(&attempt, present.is_some())),
+        Standing::Open(attempt) => caller.redeem_open(&code, &state, attempt, present).await,
+    }
+}
+
+/// One callback in progress.
+struct Caller<'a> {
+    portal: &'a Arc<Portal>,
+    visit: &'a Visit,
+    browser: Option<&'a Browser>,
+    headers: &'a HeaderMap,
+}
+
+impl Caller<'_> {
+    async fn redeem_open(
+        &self,
+        code: &str,
+        state: &str,
+        attempt: Attempt,
+        present: Option<Arc<Live>>,
+    ) -> Result<Response, Failure> {
+        if let Some(sent_at) = attempt.superseded_at {
+            return Ok(self.newer(&attempt, sent_at));
+        }
+        let user_agent = text(self.headers, "user-agent");
+        if Agent::parse(user_agent) != attempt.agent {
+            self.note("the browser is of another family than the one that asked");
+            return Ok(self.other_browser());
+        }
+        if present.as_ref().is_some_and(|live| live.session().identity.email.as_ref() == Some(&attempt.address)) {
+            return Ok(see_other(&attempt.return_to));
+        }
+        if !self.portal.attempts.claim(state, &attempt).await? {
+            return Ok(self.used(&attempt, present.is_some()));
+        }
+        let request = AuthenticateMagicLink { code, user_agent, client_address: Some(self.visit.client) };
+        match self.portal.mosaic.authenticate_magic_link(&request).await {
+            Ok(signed_in) => self.admit(state, &attempt, signed_in, present).await,
+            Err(error) if error.is_transient() => {
+                tracing::warn!(request.id = self.visit.request_id, error = %Chain(&error), "failed to redeem a link");
+                self.portal.attempts.give_back(state).await?;
+                Err(Refusal::SignInUnavailable.into())
+            }
+            Err(MosaicError::InvalidCode | MosaicError::SessionNotFound) => {
+                self.note("Mosaic does not know the code");
+                self.expired(state).await
+            }
+            Err(error) if error.is_about_the_user() => {
+                tracing::info!(request.id = self.visit.request_id, reason = %error, "refused a sign-in");
+                Err(Refusal::NoAccess.into())
+            }
+            Err(error) => {
+                tracing::error!(request.id = self.visit.request_id, error = %Chain(&error), "failed to redeem a link");
+                Err(Refusal::SignInFailed.into())
+            }
+        }
+    }
+
+    /// Someone proved who they are: they must be who the link was for, and still be let in.
+    async fn admit(
+        &self,
+        state: &str,
+        attempt: &Attempt,
+        signed_in: SignedIn,
+        present: Option<Arc<Live>>,
+    ) -> Result<Response, Failure> {
+        let portal = self.portal;
+        let identity = &signed_in.identity;
+        if identity.email.as_ref() != Some(&attempt.address) || !identity.email_verified {
+            tracing::error!(
+                request.id = self.visit.request_id,
+                subject = %identity.subject,
+                "refused a sign-in: the identity is not the address that was asked for, or is not verified"
+            );
+            portal.end_at_mosaic(signed_in);
+            return Err(Refusal::SignInFailed.into());
+        }
+        if !portal.admits(&attempt.address) {
+            tracing::info!(request.id = self.visit.request_id, subject = %identity.subject, "refused a sign-in by policy");
+            portal.end_at_mosaic(signed_in);
+            return Err(Refusal::NoAccess.into());
+        }
+        let subject = identity.subject.clone();
+        if let Some(previous) = present {
+            portal.sessions.end(&previous).await?;
+        }
+        let cookie = portal.sessions.begin(signed_in).await?;
+        portal.attempts.finish(state, attempt).await?;
+        portal.metrics.sign_in("redeemed");
+        tracing::info!(request.id = self.visit.request_id, %subject, "signed in");
+        let mut answer = see_other(&attempt.return_to);
+        answer.headers_mut().append(header::SET_COOKIE, cookie);
+        // Links that other tabs asked for still need the browser's name.
+        if let Some(browser) = self.browser
+            && !portal.attempts.has_open(browser).await?
+        {
+            answer.headers_mut().append(header::SET_COOKIE, Browser::clearing_cookie(portal.jar));
+        }
+        Ok(answer)
+    }
+
+    fn note(&self, reason: &str) {
+        self.portal.metrics.sign_in("refused");
+        tracing::info!(request.id = self.visit.request_id, reason, "did not redeem a link");
+    }
+
+    fn csrf(&self) -> String {
+        self.browser.map(Browser::csrf_token).unwrap_or_default()
+    }
+
+    fn other_browser(&self) -> Response {
+        self.note("another browser than the one that asked");
+        (StatusCode::FORBIDDEN, self.portal.refuser(self.visit).show(&OtherBrowser {})).into_response()
+    }
+
+    /// Signed in: goes on silently. Otherwise says that the link was used.
+    fn used(&self, attempt: &Attempt, signed_in: bool) -> Response {
+        if signed_in {
+            return see_other(&attempt.return_to);
+        }
+        self.note("the link was used before");
+        let page = self.portal.refuser(self.visit).show(&LinkUsed {
+            address: Some(attempt.address.clone()),
+            csrf: self.csrf(),
+            return_to: attempt.return_to.clone(),
+        });
+        (StatusCode::GONE, page).into_response()
+    }
+
+    fn newer(&self, attempt: &Attempt, sent_at: crate::clock::Timestamp) -> Response {
+        let page = self.portal.refuser(self.visit).show(&NewerEmail {
+            sent_at,
+            address: Some(attempt.address.clone()),
+            csrf: self.csrf(),
+            return_to: attempt.return_to.clone(),
+        });
+        (StatusCode::GONE, page).into_response()
+    }
+
+    /// The link came too late, or Mosaic says so; where this browser asked, it can ask again at once.
+    async fn expired(&self, state: &str) -> Result<Response, Failure> {
+        let standing = match self.browser {
+            Some(browser) => self.portal.attempts.standing(state, Some(browser)).await?,
+            None => Standing::Unknown,
+        };
+        let attempt = match standing {
+            Standing::Open(attempt) | Standing::Used(attempt) => Some(attempt),
+            Standing::OtherBrowser | Standing::Unknown => None,
+        };
+        let page = self.portal.refuser(self.visit).show(&LinkExpired {
+            link_lifetime: self.portal.sign_in.link_lifetime,
+            address: attempt.as_ref().map(|attempt| attempt.address.clone()),
+            csrf: self.csrf(),
+            return_to: attempt.map_or_else(|| "/".to_owned(), |attempt| attempt.return_to),
+        });
+        Ok((StatusCode::GONE, page).into_response())
+    }
+}
+
+impl Portal {
+    /// Lets go of a sign-in that was not used, in the background.
+    fn end_at_mosaic(self: &Arc<Self>, signed_in: SignedIn) {
+        let mosaic = self.mosaic.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = mosaic.end_session(signed_in.session_id.expose()).await {
+                tracing::warn!(error = %Chain(&error), "failed to end a session at Mosaic");
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STATE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    #[test]
+    fn one_code_and_one_state_of_sane_form_are_an_answer() {
+        let state = || STATE.to_owned();
+        let check = |query: &str, expected: Answer| assert_eq!(Answer::parse(query), expected, "{query:.80}");
+        check(&format!("code=abc&state={STATE}"), Answer::Code { code: "abc".to_owned(), state: state() });
+        check(&format!("state={STATE}&x=1&code=a.b"), Answer::Code { code: "a.b".to_owned(), state: state() });
+        check(&format!("error=expired&state={STATE}"), Answer::Refused { state: state() });
+        for malformed in [
+            String::new(),
+            "code=abc".to_owned(),
+            format!("state={STATE}"),
+            format!("code=&state={STATE}"),
+            format!("code=a&code=b&state={STATE}"),
+            format!("code=a&state={STATE}&state={STATE}"),
+            format!("code[]=a&state={STATE}"),
+            format!("code=a&error=x&state={STATE}"),
+            format!("code=a%00b&state={STATE}"),
+            format!("code=a%20b&state={STATE}"),
+            format!("code={}&state={STATE}", "a".repeat(10_000)),
+            "code=a&state=short".to_owned(),
+            format!("code=a&state={STATE}A"),
+        ] {
+            check(&malformed, Answer::Malformed);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_makes_it_panic(query in ".{0,80}") {
+            drop(Answer::parse(&query));
+        }
+    }
+}

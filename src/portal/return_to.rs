@@ -1,0 +1,130 @@
+//! Where a visitor goes on after signing in or out: always a page of this site.
+
+use url::Url;
+
+use crate::origin::Origin;
+
+/// The prefix of everything that is the gateway's own.
+pub const OWN_PREFIX: &str = "/.linkgate";
+const MOST_BYTES: usize = 2048;
+
+/// Reads a return target: a path of this site, or an absolute URL of the public origin. Anything else, and
+/// anything that a browser could take for another site, becomes `/`.
+///
+/// The target is parsed as browsers parse it (WHATWG URL), its origin compared, and what is given back is written
+/// anew from what was parsed: path, query and fragment.
+pub fn accept(text: &str, public_url: &Origin) -> String {
+    parse(text, public_url).unwrap_or_else(|| "/".to_owned())
+}
+
+fn parse(text: &str, public_url: &Origin) -> Option<String> {
+    if text.len() > MOST_BYTES || text.contains('\\') || text.chars().any(char::is_control) {
+        return None;
+    }
+    let path_only = text.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    if hides_control(&path_only) || path_only.contains("%5c") {
+        return None;
+    }
+    let base = Url::parse(&public_url.to_string()).ok()?;
+    let target = if text.starts_with('/') { base.join(text).ok()? } else { Url::parse(text).ok()? };
+    let path = target.path();
+    let same_site = target.origin() == base.origin() && target.username().is_empty() && target.password().is_none();
+    let second_slash = ["//", "/%2f", "/%5c"].iter().any(|start| path.to_ascii_lowercase().starts_with(start));
+    let own = path.to_ascii_lowercase();
+    let own = own.strip_prefix(OWN_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if !same_site || second_slash || own {
+        return None;
+    }
+    let mut accepted = path.to_owned();
+    for (mark, part) in [('?', target.query()), ('#', target.fragment())] {
+        if let Some(part) = part {
+            accepted.push(mark);
+            accepted.push_str(part);
+        }
+    }
+    Some(accepted)
+}
+
+/// Whether a lower-case path has an encoded control character.
+fn hides_control(path: &str) -> bool {
+    path.match_indices('%').any(|(at, _)| {
+        let escape = path.get(at + 1..at + 3);
+        escape.is_some_and(|escape| escape.starts_with(['0', '1']) || escape == "7f")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin::try_from("https://app.example.test".to_owned()).unwrap()
+    }
+
+    #[test]
+    fn pages_of_this_site_are_accepted() {
+        let check = |input: &str, expected: &str| assert_eq!(accept(input, &origin()), expected, "{input:?}");
+        check("/", "/");
+        check("/any/page?x=1#part", "/any/page?x=1#part");
+        check("/a b/é?q=ü", "/a%20b/%C3%A9?q=%C3%BC");
+        check("/a/../b", "/b");
+        check("/search?q=https://evil.test/", "/search?q=https://evil.test/");
+        check("https://app.example.test/x?y", "/x?y");
+        check("https://APP.example.test:443/x", "/x");
+        check("/.linkgatex", "/.linkgatex");
+        check("/a?b=%0d%0a", "/a?b=%0d%0a");
+    }
+
+    #[test]
+    fn everything_else_leads_to_the_first_page() {
+        for input in [
+            "",
+            "x",
+            "//evil.test",
+            "///evil.test",
+            "/\\evil.test",
+            "\\/evil.test",
+            "/\t/evil.test",
+            "/%09/evil.test",
+            "/./\\evil.test",
+            "/.//evil.test",
+            "/%2f/evil.test",
+            "/%2F%2Fevil.test",
+            "/%5cevil.test",
+            "/a/%5c..",
+            "https://evil-example.test/",
+            "https://app.example.test.evil.test/",
+            "https://app.example.test@evil.test/",
+            "https://user@app.example.test/",
+            "https://app.example.test:8443/",
+            "http://app.example.test/",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "/a%0d%0aSet-Cookie:x",
+            "/a\r\nb",
+            "/a%00",
+            "/a%7f",
+            "/.linkgate",
+            "/.linkgate/sign-in",
+            "/.LINKGATE/sign-out",
+            "/x/../.linkgate/sign-out",
+            "mailto:a@b.c",
+        ] {
+            assert_eq!(accept(input, &origin()), "/", "{input:?}");
+        }
+        assert_eq!(accept(&format!("/{}", "a".repeat(2048)), &origin()), "/");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_leads_off_the_site(text in "[/\\\\.%a-z0-9:@?#\\t ]{0,40}") {
+            let target = accept(&text, &origin());
+            let base = Url::parse("https://app.example.test").unwrap();
+            prop_assert_eq!(base.join(&target).unwrap().origin(), base.origin());
+            prop_assert!(target.starts_with('/') && !target.starts_with("//"));
+            prop_assert_eq!(accept(&target, &origin()), target);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Budgets for asking for links: per mailbox, per client address, and in all.
+//!
+//! Every request counts, whether or not the address exists, so that limits say nothing about anybody.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::sign_in::Config;
+use crate::clock::Timestamp;
+use crate::identity::EmailAddress;
+use crate::secret;
+use crate::store::{self, Shared};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The budgets.
+pub(super) struct Throttle {
+    store: Shared,
+    per_mailbox: u64,
+    pause: Duration,
+    per_peer: u64,
+    in_all: u64,
+}
+
+/// What a mailbox may still be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mailbox {
+    /// A link may go out; the next one after `next_at`.
+    Free {
+        /// When the pause is over.
+        next_at: Timestamp,
+    },
+    /// One just went out.
+    Pausing {
+        /// When the pause is over.
+        until: Timestamp,
+    },
+    /// As many went out as may in an hour.
+    Exhausted {
+        /// When the hour is over.
+        until: Timestamp,
+    },
+}
+
+impl Throttle {
+    /// The budgets of a configuration, counted in `store` for all instances together.
+    pub(super) fn new(store: &Shared, config: &Config) -> Self {
+        Self {
+            store: Arc::clone(store),
+            per_mailbox: config.links_per_mailbox.into(),
+            pause: config.resend_pause.0,
+            per_peer: config.links_per_peer.into(),
+            in_all: config.links_in_all.into(),
+        }
+    }
+
+    /// Counts a request of `peer`. The moment at which it may ask again, if it asked too often.
+    ///
+    /// # Errors
+    /// When the store cannot count: nobody is let through uncounted.
+    pub(super) async fn admit(&self, peer: IpAddr) -> Result<Option<Timestamp>, store::Error> {
+        let by_peer = self.store.count(&format!("links_by:{}", network(peer)), TEN_MINUTES).await?;
+        if by_peer.events > self.per_peer {
+            return Ok(Some(by_peer.resets_at));
+        }
+        let in_all = self.store.count("links_in_all", MINUTE).await?;
+        Ok((in_all.events > self.in_all).then_some(in_all.resets_at))
+    }
+
+    /// Counts a link to the mailbox behind `address`.
+    ///
+    /// # Errors
+    /// When the store cannot count.
+    pub(super) async fn mail(&self, address: &EmailAddress) -> Result<Mailbox, store::Error> {
+        let mailbox = secret::fingerprint(&address.mailbox());
+        let pause = self.store.count(&format!("link_pause:{mailbox}"), self.pause).await?;
+        if pause.events > 1 {
+            return Ok(Mailbox::Pausing { until: pause.resets_at });
+        }
+        let hour = self.store.count(&format!("links_to:{mailbox}"), HOUR).await?;
+        if hour.events > self.per_mailbox {
+            return Ok(Mailbox::Exhausted { until: hour.resets_at });
+        }
+        Ok(Mailbox::Free { next_at: pause.resets_at })
+    }
+}
+
+/// One IPv6 subscriber has a whole /64 (RFC 6177), so that counts as one.
+fn network(peer: IpAddr) -> String {
+    match peer {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::memory::Memory;
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_peer() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("192.0.2.1"), "192.0.2.1");
+        assert_eq!(of("2001:db8:1:2:3::4"), of("2001:db8:1:2:ffff::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+    }
+
+    #[tokio::test]
+    async fn a_mailbox_has_a_pause_and_an_hourly_budget() {
+        let clock = Clock::manual(Timestamp::from_unix_seconds(1_000));
+        let store: Shared = Arc::new(Memory::new(clock.clone()));
+        let throttle = Throttle::new(&store, &Config::default());
+        let ada = EmailAddress::parse("ada@example.com").unwrap();
+        let tagged = EmailAddress::parse("ada+x@example.com").unwrap();
+        let start = clock.now();
+        let until = start.plus(Duration::from_secs(30));
+        assert_eq!(throttle.mail(&ada).await.unwrap(), Mailbox::Free { next_at: until });
+        assert_eq!(throttle.mail(&tagged).await.unwrap(), Mailbox::Pausing { until });
+        for _ in 0..4 {
+            clock.advance(Duration::from_secs(30));
+            assert!(matches!(throttle.mail(&ada).await.unwrap(), Mailbox::Free { .. }));
+        }
+        clock.advance(Duration::from_secs(30));
+        let until = start.plus(HOUR);
+        assert_eq!(throttle.mail(&ada).await.unwrap(), Mailbox::Exhausted { until });
+        clock.set(until);
+        assert!(matches!(throttle.mail(&ada).await.unwrap(), Mailbox::Free { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_peer_has_a_budget_of_its_own() {
+        let clock = Clock::manual(Timestamp::from_unix_seconds(1_000));
+        let store: Shared = Arc::new(Memory::new(clock.clone()));
+        let throttle = Throttle::new(&store, &Config { links_per_peer: 2, links_in_all: 4, ..Config::default() });
+        let (one, two) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        assert_eq!(throttle.admit(one).await.unwrap(), None);
+        assert_eq!(throttle.admit(one).await.unwrap(), None);
+        let until = clock.now().plus(TEN_MINUTES);
+        assert_eq!(throttle.admit(one).await.unwrap(), Some(until));
+        assert_eq!(throttle.admit(two).await.unwrap(), None);
+        assert_eq!(throttle.admit(two).await.unwrap(), None);
+        let third = "192.0.2.3".parse().unwrap();
+        assert_eq!(throttle.admit(third).await.unwrap(), Some(clock.now().plus(MINUTE)), "all together");
+    }
+}

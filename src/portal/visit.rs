@@ -1,0 +1,126 @@
+//! What kind of request this is: a person following a link, a form of ours, or a program.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, Method, header};
+
+use crate::origin::Origin;
+
+/// What the proxy knows about a request that the portal answers.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The visitor's address.
+    pub client: IpAddr,
+    /// The name of the request, the same in answer and log.
+    pub request_id: String,
+}
+
+/// Whether a person's browser is opening a page: only then is a redirect to sign-in of use.
+///
+/// Fetch metadata decides where it is sent (W3C Fetch Metadata); otherwise `Accept` does.
+pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
+    if method != Method::GET && method != Method::HEAD {
+        return false;
+    }
+    let field = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
+    if let Some(mode) = field("sec-fetch-mode") {
+        return mode == b"navigate" && field("sec-fetch-dest").is_none_or(|dest| dest == b"document");
+    }
+    wants_page(headers) && field("x-requested-with").is_none()
+}
+
+/// Whether the answer is for a person: HTML is asked for by name.
+pub fn wants_page(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|field| field.to_str().ok());
+    accepted.flat_map(|field| field.split(',')).any(|range| {
+        let name = range.split(';').next().unwrap_or_default().trim();
+        name.eq_ignore_ascii_case("text/html") || name.eq_ignore_ascii_case("application/xhtml+xml")
+    })
+}
+
+/// Whether a browser is only looking ahead: nothing may be spent then.
+pub fn is_prefetch(headers: &HeaderMap) -> bool {
+    ["purpose", "sec-purpose", "x-purpose", "x-moz"].iter().any(|name| headers.contains_key(*name))
+}
+
+/// Whether the request was made on purpose by a top-level navigation, as far as the browser tells.
+pub fn is_deliberate(headers: &HeaderMap) -> bool {
+    let is = |name: &str, expected: &[u8]| headers.get(name).is_none_or(|value| value.as_bytes() == expected);
+    is("sec-fetch-mode", b"navigate") && is("sec-fetch-dest", b"document") && !is_prefetch(headers)
+}
+
+/// Whether a form was sent from a page of ours. Browsers that send fetch metadata say so by it (and then send
+/// `Origin: null`, as our pages ask for no referrer); others by `Origin`; programs that send neither are held by
+/// the form's token alone.
+pub fn is_same_origin(headers: &HeaderMap, public_url: &Origin) -> bool {
+    let origin = headers.get(header::ORIGIN).map(http::HeaderValue::as_bytes);
+    let ours = origin.is_some_and(|origin| origin == public_url.to_string().as_bytes());
+    match headers.get("sec-fetch-site") {
+        Some(site) => site.as_bytes() == b"same-origin" && (ours || origin.is_none_or(|origin| origin == b"null")),
+        None => ours || origin.is_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| ((*name).parse().unwrap(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn navigations_are_told_by_fetch_metadata_first() {
+        let check = |fields: &[(&'static str, &'static str)], expected: bool| {
+            assert_eq!(is_navigation(&Method::GET, &headers(fields)), expected, "{fields:?}");
+        };
+        let html = ("accept", "text/html,*/*;q=0.8");
+        check(&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], true);
+        check(&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe"), html], false);
+        check(&[("sec-fetch-mode", "cors"), html], false);
+        check(&[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image"), html], false);
+        check(&[html], true);
+        check(&[html, ("x-requested-with", "XMLHttpRequest")], false);
+        check(&[("accept", "application/json")], false);
+        check(&[("accept", "*/*")], false);
+        check(&[], false);
+        assert!(!is_navigation(&Method::POST, &headers(&[html])));
+        assert!(is_navigation(&Method::HEAD, &headers(&[html])));
+    }
+
+    #[test]
+    fn forms_come_from_our_own_pages() {
+        let origin = Origin::try_from("https://app.example.test".to_owned()).unwrap();
+        let check = |fields: &[(&'static str, &'static str)], expected: bool| {
+            assert_eq!(is_same_origin(&headers(fields), &origin), expected, "{fields:?}");
+        };
+        check(&[], true);
+        check(&[("origin", "https://app.example.test")], true);
+        check(&[("sec-fetch-site", "same-origin"), ("origin", "null")], true);
+        check(&[("sec-fetch-site", "same-origin")], true);
+        check(&[("origin", "null")], false);
+        check(&[("origin", "https://evil.test")], false);
+        check(&[("origin", "http://app.example.test")], false);
+        check(&[("sec-fetch-site", "same-site"), ("origin", "https://app.example.test")], false);
+        check(&[("sec-fetch-site", "cross-site"), ("origin", "null")], false);
+        check(&[("sec-fetch-site", "none")], false);
+        check(&[("sec-fetch-site", "same-origin"), ("origin", "https://evil.test")], false);
+    }
+
+    #[test]
+    fn looking_ahead_is_not_deliberate() {
+        assert!(is_deliberate(&headers(&[])));
+        assert!(is_deliberate(&headers(&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")])));
+        for fields in [
+            [("purpose", "prefetch")],
+            [("sec-purpose", "prefetch;prerender")],
+            [("x-moz", "prefetch")],
+            [("sec-fetch-dest", "iframe")],
+            [("sec-fetch-mode", "cors")],
+        ] {
+            assert!(!is_deliberate(&headers(&fields)), "{fields:?}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! May this visitor pass? A pure function of the route, the session and the moment: no I/O, so it can be
+//! tested, explained and reused.
+
+use std::sync::Arc;
+
+use super::route::{Allow, Route};
+use crate::identity::Identity;
+use crate::session::Live;
+
+/// Who may pass a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody, and the upstream is told of nobody.
+    Public,
+    /// Everybody, with their identity if they are signed in.
+    Optional,
+    /// Those who are signed in and whom the rule names.
+    SignedIn(Allow),
+}
+
+/// Leave to pass, for one request to one upstream. Only [`decide`] makes it, and forwarding takes it by value.
+pub struct Pass {
+    route: Arc<Route>,
+    visitor: Option<Arc<Live>>,
+}
+
+impl Pass {
+    /// The route that was decided for.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// The visitor whose identity the upstream is told.
+    pub fn visitor(&self) -> Option<&Live> {
+        self.visitor.as_deref()
+    }
+}
+
+/// The decision.
+pub enum Verdict {
+    /// The request goes on.
+    Pass(Pass),
+    /// The visitor must sign in first.
+    SignIn,
+    /// The visitor is signed in, and may not.
+    Refuse,
+}
+
+/// Decides. `visitor` is a session that was found not to be over.
+pub fn decide(route: &Arc<Route>, visitor: Option<Arc<Live>>) -> Verdict {
+    let pass = |visitor| Verdict::Pass(Pass { route: Arc::clone(route), visitor });
+    match (&route.access, visitor) {
+        (Access::Public, _) => pass(None),
+        (Access::Optional, visitor) => pass(visitor),
+        (Access::SignedIn(_), None) => Verdict::SignIn,
+        (Access::SignedIn(allow), Some(visitor)) if allow.names(&visitor.session().identity) => pass(Some(visitor)),
+        (Access::SignedIn(_), Some(_)) => Verdict::Refuse,
+    }
+}
+
+impl Allow {
+    /// Whether any of the lists names the visitor; lists that are all empty name everyone.
+    /// Addresses count only once they were verified.
+    pub fn names(&self, identity: &Identity) -> bool {
+        let Self { addresses, domains, groups, roles } = self;
+        if addresses.is_empty() && domains.is_empty() && groups.is_empty() && roles.is_empty() {
+            return true;
+        }
+        let address = identity.email.as_ref().filter(|_| identity.email_verified);
+        address.is_some_and(|address| {
+            addresses.iter().any(|rule| rule.names(address))
+                || domains.iter().any(|domain| domain.eq_ignore_ascii_case(address.domain()))
+        }) || groups.iter().any(|group| identity.groups.contains(group))
+            || roles.iter().any(|role| identity.roles.contains(role))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{EmailAddress, Subject};
+
+    fn ada() -> Identity {
+        Identity {
+            subject: Subject::try_from("u1".to_owned()).unwrap(),
+            email: Some(EmailAddress::parse("ada@example.com").unwrap()),
+            email_verified: true,
+            name: None,
+            username: None,
+            groups: vec!["ops".to_owned()],
+            roles: vec!["admin".to_owned()],
+        }
+    }
+
+    fn allow(rule: &str) -> Allow {
+        toml::from_str(rule).unwrap()
+    }
+
+    #[test]
+    fn any_list_that_names_the_visitor_is_enough() {
+        let check = |rule: &str, expected: bool| assert_eq!(allow(rule).names(&ada()), expected, "{rule}");
+        check("", true);
+        check("addresses = ['Ada@example.com']", true);
+        check("addresses = ['@example.com']", true);
+        check("addresses = ['bob@example.com']", false);
+        check("domains = ['Example.com']", true);
+        check("domains = ['example.org']", false);
+        check("domains = ['ample.com']", false);
+        check("groups = ['ops']", true);
+        check("groups = ['op', 'OPS']", false);
+        check("roles = ['admin']", true);
+        check("roles = ['root']\ngroups = ['ops']", true);
+        check("roles = ['root']\ngroups = ['dev']\naddresses = ['x@example.com']", false);
+    }
+
+    #[test]
+    fn an_address_that_was_not_verified_names_nobody() {
+        let unverified = Identity { email_verified: false, ..ada() };
+        assert!(!allow("addresses = ['ada@example.com']").names(&unverified));
+        assert!(!allow("domains = ['example.com']").names(&unverified));
+        assert!(allow("groups = ['ops']").names(&unverified));
+    }
+}

@@ -1,0 +1,69 @@
+//! Calls the portal's router in-process: pingora's request in, axum's answer out.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::{StatusCode, header};
+use pingora::proxy::Session;
+use tower::ServiceExt as _;
+
+use super::refusal;
+use crate::portal::Visit;
+
+/// The portal's forms are small; nothing longer is read.
+const MOST_BODY_BYTES: usize = 64 * 1024;
+/// The time for a form to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Answers the request with the portal. Gives the status.
+///
+/// # Errors
+/// When the visitor's connection fails.
+pub(super) async fn call(session: &mut Session, portal: &Router, uri: http::Uri, visit: Visit) -> pingora::Result<u16> {
+    let body = match read_body(session).await? {
+        Ok(body) => body,
+        Err(status) => {
+            let mut answer = http::Response::new(Body::empty());
+            *answer.status_mut() = status;
+            return refusal::write(session, answer).await;
+        }
+    };
+    let source = session.req_header();
+    let mut request = http::Request::new(Body::from(body));
+    *request.method_mut() = source.method.clone();
+    *request.uri_mut() = uri;
+    *request.headers_mut() = source.headers.clone();
+    request.extensions_mut().insert(visit);
+    let answer = portal.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+    refusal::write(session, answer).await
+}
+
+/// Reads a small body whole, or says with which status it is refused.
+async fn read_body(session: &mut Session) -> pingora::Result<Result<Bytes, StatusCode>> {
+    let headers = &session.req_header().headers;
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > MOST_BODY_BYTES as u64) {
+        return Ok(Err(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+    if headers.contains_key(header::EXPECT) {
+        session.write_continue_response().await?;
+    }
+    let mut body = BytesMut::new();
+    let reading = async {
+        while let Some(chunk) = session.read_request_body().await? {
+            if body.len() + chunk.len() > MOST_BODY_BYTES {
+                return Ok(Err(StatusCode::PAYLOAD_TOO_LARGE));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Ok(()))
+    };
+    match tokio::time::timeout(BODY_TIMEOUT, reading).await {
+        Ok(Ok(Ok(()))) => Ok(Ok(body.freeze())),
+        Ok(Ok(Err(status))) => Ok(Err(status)),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Ok(Err(StatusCode::REQUEST_TIMEOUT)),
+    }
+}

@@ -1,0 +1,90 @@
+//! What the proxy answers by itself: a redirect to sign-in, or a refusal as a page or as JSON.
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Method, header};
+use http_body_util::BodyExt as _;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use super::canonical::Malformed;
+use crate::pages::NoAccess;
+use crate::portal::answer::{self, Refusal, Refuser};
+use crate::portal::{return_to, visit};
+use crate::session::Live;
+
+/// The refusal of a request that has two readings.
+pub(super) const fn of_malformed(malformed: Malformed) -> Refusal {
+    match malformed.status() {
+        400 => Refusal::BadRequest,
+        status => Refusal::Status(status),
+    }
+}
+
+/// The answer to a visitor who must sign in: a redirect for someone who opens a page, 401 for everything else.
+pub(super) fn sign_in(
+    refuser: &Refuser<'_>,
+    method: &Method,
+    headers: &HeaderMap,
+    target: &str,
+) -> http::Response<Body> {
+    if !visit::is_navigation(method, headers) {
+        return refuser.answer(Refusal::SignInRequired, &without_pages(headers));
+    }
+    let target = return_to::accept(target, refuser.public_url);
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &target).finish();
+    let mut redirect = answer::see_other(&format!("/.linkgate/sign-in?{query}"));
+    answer::dress(redirect.headers_mut(), refuser.request_id, refuser.public_url);
+    redirect
+}
+
+/// Programs and page parts get JSON whatever else they accept: HTML in an image or a script is of no use.
+fn without_pages(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    headers.remove(header::ACCEPT);
+    headers
+}
+
+/// The answer to a visitor who is signed in and may not pass.
+pub(super) fn no_access(
+    refuser: &Refuser<'_>,
+    visitor: &Live,
+    method: &Method,
+    headers: &HeaderMap,
+    target: &str,
+) -> http::Response<Body> {
+    if !visit::is_navigation(method, headers) {
+        return refuser.answer(Refusal::NoAccess, headers);
+    }
+    let mut page = refuser.show(&NoAccess {
+        address: visitor.session().shown_name(),
+        csrf: visitor.csrf_token(),
+        return_to: return_to::accept(target, refuser.public_url),
+        reason: None,
+    });
+    *page.status_mut() = Refusal::NoAccess.status();
+    page
+}
+
+/// Sends an answer of the gateway's own. Gives its status.
+///
+/// # Errors
+/// When the visitor's connection fails.
+pub(super) async fn write(session: &mut Session, answer: http::Response<Body>) -> pingora::Result<u16> {
+    let (mut parts, body) = answer.into_parts();
+    // The HTTP/1 writer takes no other version.
+    parts.version = http::Version::HTTP_11;
+    let status = parts.status;
+    // Every answer of the gateway is made whole before it is sent.
+    let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes) else {
+        return pingora::Error::e_explain(pingora::ErrorType::InternalError, "an answer broke off");
+    };
+    if status != http::StatusCode::NO_CONTENT {
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    let end = body.is_empty() || session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(ResponseHeader::from(parts)), end).await?;
+    if !end {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(status.as_u16())
+}

@@ -1,0 +1,270 @@
+//! Sign-in attempts: what a browser asked for, until the link comes back.
+//!
+//! An attempt is found by its `state` and opened by the secret in the browser's own cookie: neither alone proves
+//! anything, and the store alone opens nothing. It is claimed by one caller, and can be given back when Mosaic
+//! could not be asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue};
+use serde::{Deserialize, Serialize};
+
+use super::cookie::{Jar, Kind};
+use crate::agent::Agent;
+use crate::clock::{Clock, Timestamp};
+use crate::identity::EmailAddress;
+use crate::secret::{self, Seal, Secret};
+use crate::store::{self, Shared};
+
+/// Attempts that one browser may have open; beyond them the oldest goes.
+const MOST_PER_BROWSER: usize = 8;
+/// How long a browser's cookie is kept: longer than any link works.
+const COOKIE_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// One sign-in in progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The address that was asked for: the identity that comes back must have it.
+    pub address: EmailAddress,
+    /// Where the visitor goes on.
+    pub return_to: String,
+    /// The browser that asked.
+    pub agent: Agent,
+    /// When it was asked for.
+    pub begun_at: Timestamp,
+    /// When the link stops working.
+    pub expires_at: Timestamp,
+    /// When another link may be asked for.
+    pub resend_at: Timestamp,
+    /// Until when the mailbox gets no further link.
+    pub limit_until: Option<Timestamp>,
+    /// Whether it was begun by "Send again".
+    pub sent_again: bool,
+    /// When a newer mail was asked for in its place.
+    pub superseded_at: Option<Timestamp>,
+}
+
+/// What a callback's `state` and browser say together.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The attempt of this browser, not used yet.
+    Open(Attempt),
+    /// The attempt of this browser, whose link was followed before.
+    Used(Attempt),
+    /// There is such an attempt, and it is another browser's.
+    OtherBrowser,
+    /// There is none: it expired, or never was.
+    Unknown,
+}
+
+/// A browser, as its cookie names it.
+#[derive(Clone)]
+pub struct Browser(Secret<String>);
+
+impl Browser {
+    /// A browser that has no cookie yet.
+    pub fn new() -> Self {
+        Self(secret::random_token())
+    }
+
+    /// The browser that the request's cookies name; none where they name several.
+    pub fn find(jar: Jar, headers: &HeaderMap) -> Option<Self> {
+        match jar.values(Kind::Browser, headers).as_slice() {
+            [value] if is_token(value) => Some(Self(Secret::new((*value).to_owned()))),
+            _ => None,
+        }
+    }
+
+    /// The cookie that names the browser.
+    pub fn cookie(&self, jar: Jar) -> HeaderValue {
+        jar.set(Kind::Browser, self.0.expose(), COOKIE_LIFETIME)
+    }
+
+    /// The cookie that makes the browser forget its name.
+    pub fn clearing_cookie(jar: Jar) -> HeaderValue {
+        jar.clear(Kind::Browser)
+    }
+
+    /// A token that only pages shown to this browser can carry.
+    pub fn csrf_token(&self) -> String {
+        secret::base64url(&secret::mac(self.0.expose().as_bytes(), b"csrf"))
+    }
+
+    fn seal(&self) -> Seal {
+        Seal::new(self.0.expose().as_bytes(), "attempt")
+    }
+
+    fn index_name(&self) -> String {
+        format!("attempts_of:{}", secret::fingerprint(self.0.expose()))
+    }
+}
+
+impl Default for Browser {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether a text has the form of [`secret::random_token`].
+pub fn is_token(text: &str) -> bool {
+    text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// Every attempt.
+#[derive(Clone)]
+pub struct Attempts {
+    store: Shared,
+    clock: Clock,
+}
+
+impl Attempts {
+    /// The attempts in `store`.
+    pub fn new(store: &Shared, clock: &Clock) -> Self {
+        Self { store: Arc::clone(store), clock: clock.clone() }
+    }
+
+    /// Keeps a new attempt of `browser` and gives its `state`.
+    ///
+    /// # Errors
+    /// When the store cannot keep it.
+    pub async fn begin(&self, browser: &Browser, attempt: &Attempt) -> Result<Secret<String>, store::Error> {
+        let state = secret::random_token();
+        let fingerprint = secret::fingerprint(state.expose());
+        self.write(browser, &fingerprint, attempt).await?;
+        let member = format!("{:020}:{fingerprint}", attempt.begun_at.unix_millis());
+        self.store.index_add(&browser.index_name(), &member, attempt.expires_at).await?;
+        let mut members = self.members(browser).await?;
+        while members.len() > MOST_PER_BROWSER {
+            let (member, fingerprint) = members.remove(0);
+            self.store.remove(&record_name(&fingerprint)).await?;
+            self.store.index_remove(&browser.index_name(), &member).await?;
+        }
+        Ok(state)
+    }
+
+    async fn write(&self, browser: &Browser, fingerprint: &str, attempt: &Attempt) -> Result<(), store::Error> {
+        let name = record_name(fingerprint);
+        let record = serde_json::to_vec(attempt).expect("an attempt has string keys only");
+        self.store.put(&name, &browser.seal().close(&name, &record), attempt.expires_at).await
+    }
+
+    /// Members of the browser's index with the fingerprints of their states, oldest first.
+    async fn members(&self, browser: &Browser) -> Result<Vec<(String, String)>, store::Error> {
+        let mut members = self.store.index_members(&browser.index_name()).await?;
+        members.sort_unstable();
+        let split = members.into_iter().filter_map(|member| {
+            let fingerprint = member.split_once(':')?.1.to_owned();
+            Some((member, fingerprint))
+        });
+        Ok(split.collect())
+    }
+
+    async fn read(&self, browser: &Browser, fingerprint: &str) -> Result<Option<Attempt>, store::Error> {
+        let name = record_name(fingerprint);
+        let Some(record) = self.store.get(&name).await? else { return Ok(None) };
+        let opened = browser.seal().open(&name, &record).ok();
+        let attempt: Option<Attempt> = opened.and_then(|record| serde_json::from_slice(&record).ok());
+        Ok(attempt.filter(|attempt| self.clock.now() < attempt.expires_at))
+    }
+
+    /// The browser's newest attempt: what its waiting page is about.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn newest(&self, browser: &Browser) -> Result<Option<Attempt>, store::Error> {
+        for (_, fingerprint) in self.members(browser).await?.into_iter().rev() {
+            if let Some(attempt) = self.read(browser, &fingerprint).await? {
+                return Ok(Some(attempt));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Marks the browser's attempts for `address` as replaced by a newer mail.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn supersede(&self, browser: &Browser, address: &EmailAddress) -> Result<(), store::Error> {
+        for (_, fingerprint) in self.members(browser).await? {
+            if let Some(attempt) = self.read(browser, &fingerprint).await?
+                && attempt.address == *address
+            {
+                let superseded = Attempt { superseded_at: Some(self.clock.now()), ..attempt };
+                self.write(browser, &fingerprint, &superseded).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What `state` is worth in the hands of `browser`.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn standing(&self, state: &str, browser: Option<&Browser>) -> Result<Standing, store::Error> {
+        let fingerprint = secret::fingerprint(state);
+        if self.store.get(&record_name(&fingerprint)).await?.is_none() {
+            return Ok(Standing::Unknown);
+        }
+        let Some(browser) = browser else { return Ok(Standing::OtherBrowser) };
+        let Some(attempt) = self.read(browser, &fingerprint).await? else { return Ok(Standing::OtherBrowser) };
+        let used = self.store.get(&claim_name(&fingerprint)).await?.is_some();
+        Ok(if used { Standing::Used(attempt) } else { Standing::Open(attempt) })
+    }
+
+    /// Claims the attempt: of many callers one is told `true`.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn claim(&self, state: &str, attempt: &Attempt) -> Result<bool, store::Error> {
+        self.store.put_if_absent(&claim_name(&secret::fingerprint(state)), &[], attempt.expires_at).await
+    }
+
+    /// Remembers where a used link led, so that following it again leads there too.
+    ///
+    /// # Errors
+    /// When the store cannot keep it.
+    pub async fn finish(&self, state: &str, attempt: &Attempt) -> Result<(), store::Error> {
+        let name = claim_name(&secret::fingerprint(state));
+        self.store.put(&name, attempt.return_to.as_bytes(), attempt.expires_at).await
+    }
+
+    /// Where a used link led.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn landing(&self, state: &str) -> Result<Option<String>, store::Error> {
+        let claim = self.store.get(&claim_name(&secret::fingerprint(state))).await?;
+        Ok(claim.and_then(|claim| String::from_utf8(claim).ok()).filter(|return_to| !return_to.is_empty()))
+    }
+
+    /// Whether the browser has attempts whose links were not followed yet.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn has_open(&self, browser: &Browser) -> Result<bool, store::Error> {
+        for (_, fingerprint) in self.members(browser).await? {
+            let claimed = self.store.get(&claim_name(&fingerprint)).await?.is_some();
+            if !claimed && self.read(browser, &fingerprint).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Gives a claimed attempt back: the link was not spent, because Mosaic could not be asked.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn give_back(&self, state: &str) -> Result<(), store::Error> {
+        self.store.remove(&claim_name(&secret::fingerprint(state))).await
+    }
+}
+
+fn record_name(fingerprint: &str) -> String {
+    format!("attempt:{fingerprint}")
+}
+
+fn claim_name(fingerprint: &str) -> String {
+    format!("attempt_claimed:{fingerprint}")
+}

@@ -1,0 +1,154 @@
+//! Sessions in memory, each with the header values that its requests need: a hit does no I/O.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use moka::ops::compute::Op;
+use tokio::sync::Mutex;
+
+use super::id::{Key, SessionId};
+use super::{Ending, Session};
+use crate::clock::Timestamp;
+use crate::store;
+
+/// A session as requests use it.
+pub struct Live {
+    id: SessionId,
+    key: Key,
+    session: Session,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    used_at: AtomicI64,
+    use_saved_at: AtomicI64,
+    fresh_until: Timestamp,
+    /// Held by the one task that renews, which is never the visitor's own.
+    pub(super) renewing: Arc<Mutex<()>>,
+    /// Not before this moment is a renewal tried again.
+    pub(super) renew_after: AtomicI64,
+}
+
+impl Live {
+    pub(super) fn new(
+        id: SessionId,
+        session: Session,
+        headers: Vec<(HeaderName, HeaderValue)>,
+        used_at: Timestamp,
+        fresh_until: Timestamp,
+    ) -> Self {
+        Self {
+            key: id.key(),
+            id,
+            session,
+            headers,
+            used_at: AtomicI64::new(used_at.unix_millis()),
+            use_saved_at: AtomicI64::new(used_at.unix_millis()),
+            fresh_until,
+            renewing: Arc::default(),
+            renew_after: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// What is known about the session.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The identity headers for the upstream, ready-made.
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
+    /// A token that only this session's own pages can carry.
+    pub fn csrf_token(&self) -> String {
+        self.id.csrf_token()
+    }
+
+    pub(super) const fn key(&self) -> Key {
+        self.key
+    }
+
+    pub(super) const fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    pub(super) fn used_at(&self) -> Timestamp {
+        Timestamp::from_unix_millis(self.used_at.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
+        now < self.fresh_until
+    }
+
+    /// How the session has come to its end by `now`, if it has.
+    pub fn ending(&self, now: Timestamp, idle_timeout: Duration) -> Option<Ending> {
+        if now >= self.session.expires_at {
+            Some(Ending::Ended)
+        } else if now >= self.used_at().plus(idle_timeout) {
+            Some(Ending::Idle)
+        } else {
+            None
+        }
+    }
+
+    /// Notes a use. Whether it is time to note it in the store too: true for one caller per `interval`.
+    pub(super) fn touch(&self, now: Timestamp, interval: Duration) -> bool {
+        let now = now.unix_millis();
+        self.used_at.fetch_max(now, Ordering::Relaxed);
+        let saved = self.use_saved_at.load(Ordering::Relaxed);
+        let due = Timestamp::from_unix_millis(saved).plus(interval).unix_millis();
+        now >= due && self.use_saved_at.compare_exchange(saved, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// At most this many sessions are kept ready; others are loaded again when they are used.
+const MOST_ENTRIES: u64 = 200_000;
+
+/// Bounded, with one loader per session at a time. When an entry is too old is the caller's to say.
+pub(super) struct Cache(moka::future::Cache<Key, Arc<Live>>);
+
+impl Cache {
+    pub(super) fn new() -> Self {
+        Self(moka::future::Cache::new(MOST_ENTRIES))
+    }
+
+    pub(super) async fn get(&self, key: Key) -> Option<Arc<Live>> {
+        self.0.get(&key).await
+    }
+
+    /// Gives the entry that `load` makes of the present one. Of many callers one loads at a time, and the
+    /// others are handed what it made; `None` leaves no entry.
+    pub(super) async fn load<F, Fut>(&self, key: Key, load: F) -> Result<Option<Arc<Live>>, store::Error>
+    where
+        F: FnOnce(Option<Arc<Live>>) -> Fut,
+        Fut: Future<Output = Result<Option<Arc<Live>>, store::Error>>,
+    {
+        let loaded = self.0.entry(key).and_try_compute_with(async |entry| {
+            let present = entry.map(moka::Entry::into_value);
+            let loaded = load(present.clone()).await?;
+            Ok::<_, store::Error>(match (present, loaded) {
+                (Some(present), Some(loaded)) if Arc::ptr_eq(&present, &loaded) => Op::Nop,
+                (_, Some(loaded)) => Op::Put(loaded),
+                (Some(_), None) => Op::Remove,
+                (None, None) => Op::Nop,
+            })
+        });
+        use moka::ops::compute::CompResult;
+        Ok(match loaded.await? {
+            CompResult::StillNone(_) | CompResult::Removed(_) => None,
+            CompResult::Unchanged(entry) | CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) => {
+                Some(entry.into_value())
+            }
+        })
+    }
+
+    /// Forgets one session, after any load of it that is under way.
+    pub(super) async fn forget(&self, key: Key) {
+        self.0.entry(key).and_compute_with(async |_| Op::Remove).await;
+    }
+
+    /// Forgets every session.
+    pub(super) fn forget_all(&self) {
+        self.0.invalidate_all();
+    }
+}

@@ -1,0 +1,176 @@
+//! The gateway's own cookies: how they are named, found, set, cleared, and kept from the upstream.
+//!
+//! One simple grammar, byte-exact names, nothing legacy (RFC 6265 section 4.2.1).
+
+use std::time::Duration;
+
+use cookie::{Cookie, SameSite};
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+/// More values than this under one name are noise: none is looked at.
+const MOST_VALUES: usize = 4;
+
+/// What a cookie of ours is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Names the session.
+    Session,
+    /// Ties sign-in attempts to the browser that began them.
+    Browser,
+}
+
+/// Names cookies for one public origin: with the `__Host-` prefix and `Secure` wherever it is HTTPS.
+#[derive(Clone, Copy, Debug)]
+pub struct Jar {
+    secure: bool,
+}
+
+/// Every name that is or was ours, in either mode: none of them passes in either direction.
+const OWN: [&str; 4] = ["__Host-linkgate", "__Host-linkgate-browser", "linkgate", "linkgate-browser"];
+
+impl Jar {
+    /// The jar of an origin that is reached over HTTPS, or not.
+    pub const fn new(secure: bool) -> Self {
+        Self { secure }
+    }
+
+    const fn name(self, kind: Kind) -> &'static str {
+        match (self.secure, kind) {
+            (true, Kind::Session) => "__Host-linkgate",
+            (true, Kind::Browser) => "__Host-linkgate-browser",
+            (false, Kind::Session) => "linkgate",
+            (false, Kind::Browser) => "linkgate-browser",
+        }
+    }
+
+    /// The values under the name of `kind`, over all `Cookie` fields; none where there are suspiciously many.
+    pub fn values(self, kind: Kind, headers: &HeaderMap) -> Vec<&str> {
+        let name = self.name(kind);
+        let values = pairs(headers).filter(|(found, _)| *found == name).map(|(_, value)| value);
+        let values: Vec<&str> = values.take(MOST_VALUES + 1).collect();
+        if values.len() > MOST_VALUES { Vec::new() } else { values }
+    }
+
+    /// `Set-Cookie` that keeps `value` for `lifetime`.
+    pub fn set(self, kind: Kind, value: &str, lifetime: Duration) -> HeaderValue {
+        self.header(kind, value, lifetime)
+    }
+
+    /// `Set-Cookie` that empties the browser's jar: the same attributes, no life left.
+    pub fn clear(self, kind: Kind) -> HeaderValue {
+        self.header(kind, "", Duration::ZERO)
+    }
+
+    fn header(self, kind: Kind, value: &str, lifetime: Duration) -> HeaderValue {
+        let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
+        let cookie = Cookie::build((self.name(kind), value))
+            .path("/")
+            .secure(self.secure)
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .max_age(cookie::time::Duration::seconds(seconds));
+        HeaderValue::from_str(&cookie.to_string()).expect("our names and base64url values are ASCII")
+    }
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let fields = headers.get_all(COOKIE).into_iter().filter_map(|field| field.to_str().ok());
+    fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.trim_matches(' ').split_once('='))
+}
+
+/// What the upstream gets to see: one `Cookie` field without our own, or none.
+pub fn without_own(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut kept = Vec::new();
+    for field in headers.get_all(COOKIE) {
+        for pair in field.as_bytes().split(|byte| *byte == b';') {
+            let pair = pair.trim_ascii();
+            if pair.is_empty() || is_own(pair) {
+                continue;
+            }
+            if !kept.is_empty() {
+                kept.extend_from_slice(b"; ");
+            }
+            kept.extend_from_slice(pair);
+        }
+    }
+    if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept).ok() }
+}
+
+/// Whether a `name=value` pair, or the beginning of a `Set-Cookie`, bears one of our names.
+pub fn is_own(pair: &[u8]) -> bool {
+    let name = pair.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default().trim_ascii();
+    // Browsers match the prefix in any case (RFC 6265bis section 4.1.3), so names are ours in any case.
+    OWN.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cookies(fields: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(COOKIE, HeaderValue::from_static(field));
+        }
+        headers
+    }
+
+    #[test]
+    fn values_are_found_over_all_fields_by_exact_name() {
+        let check = |fields: &[&'static str], expected: &[&str]| {
+            assert_eq!(Jar::new(true).values(Kind::Session, &cookies(fields)), expected, "{fields:?}");
+        };
+        check(&["__Host-linkgate=a"], &["a"]);
+        check(&["x=1; __Host-linkgate=a", "__Host-linkgate=b"], &["a", "b"]);
+        check(&["__host-linkgate=a; linkgate=b; x__Host-linkgate=c; __Host-linkgatex=d"], &[]);
+        check(&["__Host-linkgate = a"], &[]);
+        check(&["__Host-linkgate=a;__Host-linkgate=b;__Host-linkgate=c;__Host-linkgate=d;__Host-linkgate=e"], &[]);
+        check(&["__Host-linkgate=\"a\""], &["\"a\""]);
+    }
+
+    #[test]
+    fn the_upstream_sees_one_field_without_ours() {
+        let check = |fields: &[&'static str], expected: Option<&str>| {
+            let found = without_own(&cookies(fields));
+            assert_eq!(found.as_ref().map(|value| value.to_str().unwrap()), expected, "{fields:?}");
+        };
+        check(&["__Host-linkgate=a; b=1", "c=2;__Host-linkgate-browser=x; linkgate=y"], Some("b=1; c=2"));
+        check(&["__HOST-linkgate=a"], None);
+        check(&["a=1;; b"], Some("a=1; b"));
+        check(&[], None);
+    }
+
+    #[test]
+    fn cookies_carry_every_attribute() {
+        let secure = Jar::new(true).set(Kind::Session, "v", Duration::from_secs(60));
+        assert_eq!(secure, "__Host-linkgate=v; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60");
+        let cleared = Jar::new(true).clear(Kind::Browser);
+        assert_eq!(cleared, "__Host-linkgate-browser=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0");
+        let plain = Jar::new(false).set(Kind::Session, "v", Duration::from_secs(60));
+        assert_eq!(plain, "linkgate=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=60");
+    }
+
+    #[test]
+    fn an_upstream_cannot_set_our_names() {
+        for own in ["linkgate=x; Path=/", "__Host-LINKGATE=x", " linkgate-browser =", "linkgate", "linkgate; Path=/"] {
+            assert!(is_own(own.as_bytes()), "{own:?}");
+        }
+        assert!(!is_own(b"linkgate2=x"));
+        assert!(!is_own(b"session=linkgate"));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_of_ours_is_ever_left(field in "[ -~]{0,60}") {
+            let mut headers = HeaderMap::new();
+            headers.append(COOKIE, HeaderValue::from_str(&field).unwrap());
+            headers.append(COOKIE, HeaderValue::from_static("linkgate=secret"));
+            if let Some(left) = without_own(&headers) {
+                prop_assert!(left.as_bytes().split(|byte| *byte == b';').all(|pair| !is_own(pair)));
+            }
+        }
+    }
+}
