@@ -93,6 +93,17 @@ const TEMPLATES: &[(&str, &str)] = embedded![
 const PLAIN_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Something went wrong</title>\
     <h1>Something went wrong on our side</h1><p>Try again in a moment.</p></html>\n";
 
+impl Theme {
+    /// Everything in the theme that cannot be used, with the setting's name.
+    pub fn problems(&self, base_dir: &Path) -> Vec<(&'static str, Error)> {
+        let palette = Palette::of(self.accent);
+        let plain = Palette::of(None).and_then(|palette| Assets::new(palette, self.logo.as_deref(), base_dir));
+        let contact = self.contact.as_deref().map(Contact::parse).transpose();
+        let problems = [("accent", palette.err()), ("logo", plain.err()), ("contact", contact.err())];
+        problems.into_iter().filter_map(|(name, problem)| Some((name, problem?))).collect()
+    }
+}
+
 impl Pages {
     /// Reads the theme's files (paths are below `base_dir`), checks its colours, and parses templates and messages.
     ///

@@ -48,6 +48,16 @@ pub enum Format {
     Json,
 }
 
+impl Config {
+    /// Whether the level is one.
+    ///
+    /// # Errors
+    /// When it is neither a level nor a filter.
+    pub fn check(&self) -> Result<(), Error> {
+        filter(&self.level).map(drop)
+    }
+}
+
 /// Packages that tell more than an operator wants to know; each also covers the names that begin with it.
 const NOISY: &[&str] = &["pingora", "hyper", "h2", "rustls", "reqwest", "moka"];
 

@@ -29,6 +29,7 @@ pub(super) fn check(settings: &Settings, places: &Places<'_>, directory: &Path, 
     check.numbers();
     check.spans();
     check.theme();
+    check.owners();
     check.service();
     check.development();
     check.identity_headers();
@@ -57,7 +58,7 @@ impl Check<'_> {
 
     /// Whether the file says nothing about `key`, right or wrong.
     fn lacks(&self, key: &str) -> bool {
-        !self.places.has(key)
+        !self.places.has(key) && !self.known.iter().any(|problem| problem.meant.as_deref() == Some(key))
     }
 
     /// Whether `key`, or something in it, could not be read.
@@ -132,6 +133,17 @@ impl Check<'_> {
         let Some(name) = &self.settings.theme.0.name else { return };
         if name.trim().is_empty() || name.chars().count() > LONGEST || name.chars().any(char::is_control) {
             self.refuse("theme.name", format!("must be 1 to {LONGEST} characters on one line"), "");
+        }
+    }
+
+    /// What the owners of a section find wrong with a value that has the right type.
+    fn owners(&mut self) {
+        let settings = self.settings;
+        if let Err(error) = settings.log.0.check() {
+            self.refuse("log.level", format!("cannot {error}"), "");
+        }
+        for (name, error) in settings.theme.0.problems(self.directory) {
+            self.refuse(&format!("theme.{name}"), format!("cannot {error}"), "");
         }
     }
 

@@ -137,6 +137,7 @@ impl<'t> Places<'t> {
             message: message.into(),
             seen,
             hint: None,
+            meant: None,
         }
     }
 

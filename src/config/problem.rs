@@ -20,13 +20,22 @@ pub struct Problem {
     pub seen: Option<String>,
     /// One thing to do about it.
     pub hint: Option<String>,
+    /// The dotted path of the setting that was probably meant: it is not missing, only misspelled.
+    pub(super) meant: Option<String>,
 }
 
 impl Problem {
     /// A problem of the file as a whole.
     pub(super) fn of_file(file: PathBuf, message: String, hint: Option<&str>) -> Self {
         let hint = hint.map(str::to_owned);
-        Self { file, line: None, column: None, key: String::new(), message, seen: None, hint }
+        Self { file, line: None, column: None, key: String::new(), message, seen: None, hint, meant: None }
+    }
+
+    /// The same problem for a name that was probably meant to be `setting`.
+    #[must_use]
+    pub(super) fn meant(mut self, setting: String) -> Self {
+        self.meant = Some(setting);
+        self
     }
 
     /// The same problem with a thing to do about it.

@@ -141,7 +141,14 @@ fn in_our_words(message: &str, places: &Places<'_>, path: &str, is_name: bool) -
         let names = names(message);
         if is_name {
             let name = path.rsplit('.').next().unwrap_or(path);
-            return places.problem_of_name(path, format!("unknown setting `{name}`")).hint(nearest(name, &names));
+            let problem = places.problem_of_name(path, format!("unknown setting `{name}`"));
+            return match nearest(name, &names) {
+                Some(nearest) => {
+                    let section = path.strip_suffix(name).unwrap_or_default();
+                    problem.hint(format!("did you mean `{nearest}`?")).meant(format!("{section}{nearest}"))
+                }
+                None => problem.hint(valid_names(name, &names)),
+            };
         }
         return places.problem(path, format!("expected {}", one_of(&names)));
     }
@@ -211,17 +218,19 @@ fn one_of(names: &[&str]) -> String {
     }
 }
 
-/// The valid name that was probably meant, or else all of them.
-fn nearest(name: &str, names: &[&str]) -> String {
+/// The valid name that was probably meant.
+fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
     let spelled = name.to_ascii_lowercase().replace('-', "_");
     let similar = names
         .iter()
         .map(|candidate| (strsim::jaro_winkler(&spelled, candidate), candidate))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    if let Some((_, candidate)) = similar {
-        return format!("did you mean `{candidate}`?");
-    }
+    similar.map(|(_, candidate)| *candidate)
+}
+
+/// Where a name belongs, or else every name that is valid in its place.
+fn valid_names(name: &str, names: &[&str]) -> String {
     // In TOML a line belongs to the header above it, whatever blank lines are between.
     if top_level_names().iter().any(|top| top == name) {
         return format!("`{name}` belongs at the top of the file, above the first [section]");

@@ -154,6 +154,12 @@ impl Late {
     }
 }
 
+/// The request goes in anew, without what the outer router noted about its path.
 async fn call(router: &Router, request: Request) -> Response {
+    let (outer, body) = request.into_parts();
+    let mut request = Request::new(body);
+    *request.method_mut() = outer.method;
+    *request.uri_mut() = outer.uri;
+    *request.headers_mut() = outer.headers;
     router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
 }
