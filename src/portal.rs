@@ -150,7 +150,12 @@ async fn dress(State(portal): State<Arc<Portal>>, request: Request, next: Next) 
     let headers = request.headers().clone();
     let mut answer = next.run(request).await;
     if let Some(refusal) = answer.extensions().get::<Refusal>() {
-        return portal.refuser(&visit).answer(*refusal, &headers);
+        let mut refused = portal.refuser(&visit).answer(*refusal, &headers);
+        // The router knows which methods there are (RFC 9110 section 15.5.6).
+        if let Some(allowed) = answer.headers_mut().remove(header::ALLOW) {
+            refused.headers_mut().insert(header::ALLOW, allowed);
+        }
+        return refused;
     }
     answer::dress(answer.headers_mut(), &visit.request_id, &portal.public_url);
     answer

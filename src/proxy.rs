@@ -349,7 +349,7 @@ impl ProxyHttp for Proxy {
                     target.path_and_query.parse().or_err(ErrorType::InternalError, "a canonical path is a URI")?;
                 context.target = Some(target);
                 let visit = Visit { client: context.client, request_id: request_id.clone() };
-                bridge::call(session, &self.portal, uri, visit).await?;
+                bridge::call(session, &self.portal, uri, visit, &refuser).await?;
                 return Ok(true);
             }
             Decision::SignIn => {

@@ -112,7 +112,7 @@ impl Embedded {
             Arc::clone(&self.pages),
         );
         match made.await {
-            Ok(issuer) => self.routers.0.set((issuer.api(), issuer.pages())).is_ok(),
+            Ok(issuer) => self.routers.0.set((issuer.api(), pages(&issuer))).is_ok(),
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "failed to start the issuer");
                 false
@@ -136,6 +136,14 @@ impl Embedded {
         });
         [served, making]
     }
+}
+
+/// The issuer's pages, which refuse as the portal does.
+fn pages(issuer: &Issuer) -> Router {
+    issuer
+        .pages()
+        .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
+        .fallback(async || Failure::from(Refusal::NotFound))
 }
 
 impl Late {

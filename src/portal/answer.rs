@@ -185,9 +185,11 @@ pub struct Refuser<'a> {
 }
 
 impl Refuser<'_> {
-    /// The answer that says `refusal`: a page where the request accepts one, JSON otherwise.
+    /// The answer that says `refusal`: a page where the request accepts one, JSON otherwise. Someone who opens a
+    /// page is led to sign in, so that who is told to is a program or a page's part, whatever it accepts.
     pub fn answer(&self, refusal: Refusal, headers: &HeaderMap) -> Response {
-        let mut answer = if visit::wants_page(headers) { self.page(refusal) } else { self.json(refusal) };
+        let wants_page = visit::wants_page(headers) && refusal != Refusal::SignInRequired;
+        let mut answer = if wants_page { self.page(refusal) } else { self.json(refusal) };
         *answer.status_mut() = refusal.status();
         if let Some(seconds) = refusal.retry_after(self.now) {
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

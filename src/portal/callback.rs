@@ -13,6 +13,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use super::answer::{Failure, Refusal, see_other};
 use super::{Portal, Visit, text, visit};
 use crate::agent::Agent;
+use crate::identity::EmailAddress;
 use crate::mosaic::{AuthenticateMagicLink, Error as MosaicError, SignedIn};
 use crate::pages::{LinkExpired, LinkUsed, NewerEmail, OtherBrowser};
 use crate::session::attempt::{Attempt, Browser, Standing, is_token};
@@ -87,7 +88,8 @@ pub(super) async fn redeem(
         },
         Standing::OtherBrowser => match (present, portal.attempts.landing(&state).await?) {
             (Some(_), Some(landing)) => Ok(see_other(&landing)),
-            _ => Ok(caller.other_browser()),
+            (None, Some(_)) => Ok(caller.used_by_someone()),
+            (_, None) => Ok(caller.other_browser()),
         },
         Standing::Used(attempt) => Ok(caller.used(&attempt, present.is_some())),
         Standing::Open(attempt) => caller.redeem_open(&code, &state, attempt, present).await,
@@ -110,6 +112,9 @@ impl Caller<'_> {
         attempt: Attempt,
         present: Option<Arc<Live>>,
     ) -> Result<Response, Failure> {
+        if present.as_ref().is_some_and(|live| live.session().identity.email.as_ref() == Some(&attempt.address)) {
+            return Ok(see_other(&attempt.return_to));
+        }
         if let Some(sent_at) = attempt.superseded_at {
             return Ok(self.newer(&attempt, sent_at));
         }
@@ -117,9 +122,6 @@ impl Caller<'_> {
         if Agent::parse(user_agent) != attempt.agent {
             self.note("the browser is of another family than the one that asked");
             return Ok(self.other_browser());
-        }
-        if present.as_ref().is_some_and(|live| live.session().identity.email.as_ref() == Some(&attempt.address)) {
-            return Ok(see_other(&attempt.return_to));
         }
         if !self.portal.attempts.claim(state, &attempt).await? {
             return Ok(self.used(&attempt, present.is_some()));
@@ -209,12 +211,17 @@ impl Caller<'_> {
         if signed_in {
             return see_other(&attempt.return_to);
         }
+        self.used_page(Some(attempt.address.clone()), attempt.return_to.clone())
+    }
+
+    /// The link was used, and whoever follows it now may be anybody.
+    fn used_by_someone(&self) -> Response {
+        self.used_page(None, "/".to_owned())
+    }
+
+    fn used_page(&self, address: Option<EmailAddress>, return_to: String) -> Response {
         self.note("the link was used before");
-        let page = self.portal.refuser(self.visit).show(&LinkUsed {
-            address: Some(attempt.address.clone()),
-            csrf: self.csrf(),
-            return_to: attempt.return_to.clone(),
-        });
+        let page = self.portal.refuser(self.visit).show(&LinkUsed { address, csrf: self.csrf(), return_to });
         (StatusCode::GONE, page).into_response()
     }
 

@@ -145,7 +145,8 @@ impl Form {
         if body.len() > MOST_FORM_BYTES {
             return Err(Refusal::Status(413));
         }
-        let kind = text(headers, "content-type").unwrap_or_default();
+        // Media types are compared in any case (RFC 9110 section 8.3.1).
+        let kind = text(headers, "content-type").unwrap_or_default().to_ascii_lowercase();
         match kind.split(';').next().unwrap_or_default().trim() {
             "application/x-www-form-urlencoded" => serde_urlencoded::from_bytes(body).map_err(|_| Refusal::BadRequest),
             "application/json" => serde_json::from_slice(body).map_err(|_| Refusal::BadRequest),
@@ -191,7 +192,10 @@ pub(super) async fn send(
         return Err(Refusal::SignInUnavailable.into());
     }
     portal.begin(&visit, &browser, address, return_to, !form.again.is_empty(), &headers).await?;
-    Ok(see_other(SENT))
+    let mut answer = see_other(SENT);
+    // However long the page was open: the browser's name must outlive the link.
+    answer.headers_mut().append(header::SET_COOKIE, browser.cookie(portal.jar));
+    Ok(answer)
 }
 
 impl Portal {

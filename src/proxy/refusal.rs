@@ -28,20 +28,13 @@ pub(super) fn sign_in(
     target: &str,
 ) -> http::Response<Body> {
     if !visit::is_navigation(method, headers) {
-        return refuser.answer(Refusal::SignInRequired, &without_pages(headers));
+        return refuser.answer(Refusal::SignInRequired, headers);
     }
     let target = return_to::accept(target, refuser.public_url);
     let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &target).finish();
     let mut redirect = answer::see_other(&format!("/.linkgate/sign-in?{query}"));
     answer::dress(redirect.headers_mut(), refuser.request_id, refuser.public_url);
     redirect
-}
-
-/// Programs and page parts get JSON whatever else they accept: HTML in an image or a script is of no use.
-fn without_pages(headers: &HeaderMap) -> HeaderMap {
-    let mut headers = headers.clone();
-    headers.remove(header::ACCEPT);
-    headers
 }
 
 /// The answer to a visitor who is signed in and may not pass.

@@ -226,7 +226,8 @@ impl Attempts {
     /// When the store cannot keep it.
     pub async fn finish(&self, state: &str, attempt: &Attempt) -> Result<(), store::Error> {
         let name = claim_name(&secret::fingerprint(state));
-        self.store.put(&name, attempt.return_to.as_bytes(), attempt.expires_at).await
+        let landing = landing_seal(state).close(&name, attempt.return_to.as_bytes());
+        self.store.put(&name, &landing, attempt.expires_at).await
     }
 
     /// Where a used link led.
@@ -234,8 +235,10 @@ impl Attempts {
     /// # Errors
     /// When the store cannot answer.
     pub async fn landing(&self, state: &str) -> Result<Option<String>, store::Error> {
-        let claim = self.store.get(&claim_name(&secret::fingerprint(state))).await?;
-        Ok(claim.and_then(|claim| String::from_utf8(claim).ok()).filter(|return_to| !return_to.is_empty()))
+        let name = claim_name(&secret::fingerprint(state));
+        let Some(claim) = self.store.get(&name).await? else { return Ok(None) };
+        let landing = landing_seal(state).open(&name, &claim).ok();
+        Ok(landing.and_then(|landing| String::from_utf8(landing).ok()))
     }
 
     /// Whether the browser has attempts whose links were not followed yet.
@@ -263,6 +266,11 @@ impl Attempts {
 
 fn record_name(fingerprint: &str) -> String {
     format!("attempt:{fingerprint}")
+}
+
+/// Whoever follows the link again has its `state`, and may have no cookie of the attempt any more.
+fn landing_seal(state: &str) -> Seal {
+    Seal::new(state.as_bytes(), "landing")
 }
 
 fn claim_name(fingerprint: &str) -> String {

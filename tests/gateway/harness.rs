@@ -116,6 +116,29 @@ impl Gate {
         exchange(self.running.admin_address, request.as_bytes()).await
     }
 
+    /// Somebody who asked for a link, and the callback that the link leads to.
+    pub(crate) async fn asked(&self, address: &str, return_to: &str) -> (Visitor, String) {
+        let mut visitor = self.visitor();
+        let sent = visitor.ask_for_link(address, return_to).await;
+        assert_eq!(sent.location(), "/.linkgate/sign-in/sent");
+        let callback = visitor.press_link(self, address).await;
+        (visitor, callback)
+    }
+
+    /// How often a step of signing in or out was counted, once what was begun is done.
+    pub(crate) async fn counted(&self, event: &str) -> u64 {
+        self.running.settle().await;
+        let metrics = self.admin("/metrics").await.body;
+        let name = format!("linkgate_sign_ins_total{{event=\"{event}\"}} ");
+        metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
+    }
+
+    /// How many mails the issuer sent, once what was begun is done.
+    pub(crate) async fn mails(&self) -> usize {
+        self.running.settle().await;
+        self.store.index_members("issuer/mails").await.unwrap().len()
+    }
+
     /// Sends bytes as they are and gives the answer. The request should ask for the connection to be closed.
     pub(crate) async fn raw(&self, request: &str) -> Answer {
         exchange(self.running.address, request.as_bytes()).await
@@ -163,6 +186,11 @@ impl Answer {
         field.replace("&#x2f;", "/").replace("&amp;", "&").replace("&#x3D;", "=")
     }
 
+    /// The cookies that the answer sets, as they are written.
+    pub(crate) fn set_cookies(&self) -> Vec<&str> {
+        self.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
     /// Whether the answer gives the browser a session.
     pub(crate) fn gives_session(&self) -> bool {
         let cookies = self.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
@@ -179,7 +207,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 }
 
 /// Somebody with a browser: keeps cookies, follows nothing by itself.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Visitor {
     address: SocketAddr,
     /// The host that the visitor says.
@@ -214,6 +242,21 @@ impl Visitor {
         self
     }
 
+    /// The same browser at another gateway.
+    pub(crate) fn at(mut self, gate: &Gate) -> Self {
+        self.address = gate.running.address;
+        self
+    }
+
+    /// Whether the gateway knows the visitor by `address`, or knows nobody.
+    pub(crate) async fn is_known_as(&self, gate: &Gate, address: Option<&str>) -> bool {
+        let session = self.program().at(gate).open("/.linkgate/session").await;
+        match address {
+            Some(address) => session.status == StatusCode::OK && session.json()["email"] == address,
+            None => session.status == StatusCode::UNAUTHORIZED,
+        }
+    }
+
     /// Opens a page. Absolute URLs of the gateway are fine.
     pub(crate) async fn open(&mut self, target: &str) -> Answer {
         self.send(Method::GET, target, &[], "").await
@@ -227,7 +270,8 @@ impl Visitor {
 
     /// Sends a request with further fields, and keeps the cookies that come back.
     pub(crate) async fn send(&mut self, method: Method, target: &str, fields: &[(&str, &str)], body: &str) -> Answer {
-        let target = target.strip_prefix("http://localhost:8080").unwrap_or(target);
+        let origin = ["http://localhost:8080", "https://localhost:8080"];
+        let target = origin.iter().find_map(|origin| target.strip_prefix(origin)).unwrap_or(target);
         let target = target.split('#').next().unwrap();
         let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.host);
         let own = self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -307,6 +351,13 @@ pub(crate) async fn try_mail(gate: &Gate, address: &str) -> Answer {
     gate.running.settle().await;
     let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("to", address).finish();
     gate.visitor().program().open(&format!("/.linkgate/mailbox/latest?{query}")).await
+}
+
+/// A parameter of a URL, or of a path with a query.
+pub(crate) fn parameter(url: &str, name: &str) -> String {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(found, _)| found == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
 /// Sends bytes and reads until the other side closes.
