@@ -18,7 +18,6 @@ use axum::{Json, Router};
 use futures_util::{Stream, StreamExt, stream};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
-use minijinja::value::Serde;
 use serde::Serialize;
 
 use crate::pages::Pages;
@@ -89,7 +88,7 @@ async fn mirror(State(pages): State<Arc<Pages>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     skip(body).await;
     let mut answer = if is_for_people(&head.headers) {
-        Html(pages.render("demo.html", Serde(Greeting::of(&head)).into())).into_response()
+        Html(pages.render("demo.html", Greeting::of(&head))).into_response()
     } else {
         Json(Received::of(&head)).into_response()
     };

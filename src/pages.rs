@@ -142,12 +142,16 @@ impl Pages {
     /// The page of `view`.
     pub fn show<V: View>(&self, view: &V, frame: Frame<'_>) -> String {
         let values = [Value::from(Serde(view)), Value::from(Serde(frame))];
-        self.render(V::TEMPLATE, merge_maps(values))
+        self.fill(V::TEMPLATE, merge_maps(values))
     }
 
     /// A template with its values. Pages extend `layout.html`; with `request_id` and `now` in `values` a page has a
     /// foot with both. A template that fails is logged and gives a plain page.
-    pub fn render(&self, template: &str, values: Value) -> String {
+    pub fn render(&self, template: &str, values: impl Serialize) -> String {
+        self.fill(template, Value::from(Serde(values)))
+    }
+
+    fn fill(&self, template: &str, values: Value) -> String {
         let page = self.environment.get_template(template).and_then(|template| template.render(values));
         page.unwrap_or_else(|error| {
             tracing::error!(template, error = &error as &dyn std::error::Error, "failed to render a page");

@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::api::{Body, Refusal};
-use super::mail::{Device, EmailContent, Facts};
+use super::mail::{EmailContent, Facts};
 use super::sessions::Session;
 use super::tokens::{ClaimsRequest, TokenAnswer};
 use super::users::User;
 use super::{Inner, records};
+use crate::agent::Agent;
 use crate::clock::Timestamp;
 use crate::identity::EmailAddress;
 use crate::secret::{Seal, Secret, fingerprint, random_token, same};
@@ -51,7 +52,7 @@ pub(super) struct Link {
     request_id: Option<String>,
     pub(super) asked_at: Timestamp,
     expires_at: Timestamp,
-    pub(super) device: Device,
+    pub(super) agent: Agent,
 }
 
 /// What has become of a link.
@@ -254,7 +255,7 @@ impl Inner {
     ) -> Result<(), Refusal> {
         let now = self.clock.now();
         let attributes = call.client_attributes.unwrap_or_default();
-        let device = Device::from_user_agent(attributes.user_agent.as_deref().unwrap_or_default());
+        let agent = Agent::well_known(attributes.user_agent.as_deref());
         let lifetime = call
             .email_expiration
             .map_or(self.settings.link_lifetime, |minutes| Duration::from_secs_f64(minutes * 60.0));
@@ -266,7 +267,7 @@ impl Inner {
             request_id,
             asked_at: now,
             expires_at: now.plus(lifetime),
-            device: device.clone(),
+            agent: agent.clone(),
         };
         let token = self.make_link(&link).await?;
         let facts = Facts {
@@ -274,7 +275,7 @@ impl Inner {
             link: self.settings.public_url.join(&format!("/.linkgate/link?token={}", token.expose())),
             asked_at: now,
             expires_at: link.expires_at,
-            device,
+            agent,
             address: attributes.ip_address.and_then(|text| text.parse().ok()),
             content: call.email_content,
         };

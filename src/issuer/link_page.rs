@@ -11,7 +11,7 @@ use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use minijinja::{Value, context};
+use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::link::{Found, Link};
@@ -73,40 +73,41 @@ fn percent_encoded(text: &str) -> String {
 }
 
 fn ask(issuer: &Inner, token: &str, link: &Link) -> Response {
-    let values = context! {
-        app => issuer.settings.app_name.clone(),
-        token => token.to_owned(),
-        asked_at => link.asked_at.unix_millis(),
-        browser => link.device.browser.clone(),
-        system => link.device.system.clone(),
-    };
+    let values = json!({
+        "app": issuer.settings.app_name,
+        "token": token,
+        "asked_at": link.asked_at.unix_millis(),
+        "browser": link.agent.browser,
+        "system": link.agent.system,
+    });
     page(issuer, StatusCode::OK, "link.html", values)
 }
 
 fn expired(issuer: &Inner) -> Response {
     let minutes = issuer.settings.link_lifetime.as_secs().div_ceil(60);
-    page(issuer, StatusCode::GONE, "link_expired.html", context! { minutes })
+    page(issuer, StatusCode::GONE, "link_expired.html", json!({ "minutes": minutes }))
 }
 
 fn used(issuer: &Inner) -> Response {
-    page(issuer, StatusCode::GONE, "link_used.html", context! {})
+    page(issuer, StatusCode::GONE, "link_used.html", json!({}))
 }
 
 fn busy(issuer: &Inner) -> Response {
     let until = issuer.clock.now().plus(PAUSE).unix_millis();
-    let page = page(issuer, StatusCode::TOO_MANY_REQUESTS, "too_many_requests.html", context! { until });
+    let page = page(issuer, StatusCode::TOO_MANY_REQUESTS, "too_many_requests.html", json!({ "until": until }));
     ([(RETRY_AFTER, "60")], page).into_response()
 }
 
 fn unavailable(issuer: &Inner, error: &store::Error) -> Response {
     tracing::error!(error = error as &dyn std::error::Error, "the issuer's store failed");
-    let page = page(issuer, StatusCode::SERVICE_UNAVAILABLE, "sign_in_unavailable.html", context! {});
+    let page = page(issuer, StatusCode::SERVICE_UNAVAILABLE, "sign_in_unavailable.html", json!({}));
     ([(RETRY_AFTER, "5")], page).into_response()
 }
 
 /// No page here knows an address or where the visitor was going.
-fn page(issuer: &Inner, status: StatusCode, template: &str, values: Value) -> Response {
-    let values = context! { address => (), return_to => "/", ..values };
+fn page(issuer: &Inner, status: StatusCode, template: &str, mut values: Value) -> Response {
+    values["address"] = Value::Null;
+    values["return_to"] = "/".into();
     (status, Html(issuer.pages.render(template, values))).into_response()
 }
 

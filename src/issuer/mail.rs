@@ -9,34 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::api::Refusal;
 use super::mailbox::Mail;
+use crate::agent::Agent;
 use crate::clock::Timestamp;
 use crate::identity::EmailAddress;
 use crate::pages::Color;
 
 /// The longest `base64logo`, in characters (Mosaic's limit).
 const LONGEST_LOGO: usize = 20_000;
-/// The longest user agent that is looked at, in bytes.
-const LONGEST_USER_AGENT: usize = 512;
-
-/// Browser and system by their well-known names: nothing that a visitor wrote.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Device {
-    pub(super) browser: Option<String>,
-    pub(super) system: Option<String>,
-}
-
-impl Device {
-    /// What a `User-Agent` says, as far as it is known.
-    pub(super) fn from_user_agent(text: &str) -> Self {
-        if text.len() > LONGEST_USER_AGENT {
-            return Self::default();
-        }
-        let Some(found) = woothee::parser::Parser::new().parse(text) else { return Self::default() };
-        let known = |name: &str| (!name.is_empty() && name != "UNKNOWN").then(|| name.to_owned());
-        let system = if found.os == "Mac OSX" { "macOS" } else { found.os };
-        Self { browser: known(found.name), system: known(system) }
-    }
-}
 
 /// What the mail is about.
 pub(super) struct Facts<'a> {
@@ -44,7 +23,7 @@ pub(super) struct Facts<'a> {
     pub(super) link: String,
     pub(super) asked_at: Timestamp,
     pub(super) expires_at: Timestamp,
-    pub(super) device: Device,
+    pub(super) agent: Agent,
     pub(super) address: Option<IpAddr>,
     pub(super) content: Option<EmailContent>,
 }
@@ -145,8 +124,8 @@ impl Composer {
             asked => clock_time(facts.asked_at),
             until => clock_time(facts.expires_at),
             until_day => (until_day != formatted(facts.asked_at, "%-d %B")).then_some(until_day),
-            browser => facts.device.browser,
-            system => facts.device.system,
+            browser => facts.agent.browser,
+            system => facts.agent.system,
             address => facts.address.map(|address| address.to_string()),
             content => facts.content.as_ref().map(EmailContent::values),
         };
@@ -176,18 +155,7 @@ impl Composer {
 mod tests {
     use std::time::Duration;
 
-    use proptest::prelude::*;
-
     use super::*;
-
-    proptest! {
-        #[test]
-        fn no_user_agent_gives_more_than_a_short_name(text in "(Mozilla/5.0 )?\\PC{0,80}( Firefox/| Chrome/| Safari/)?\\PC{0,20}") {
-            let Device { browser, system } = Device::from_user_agent(&text);
-            let short = |name: Option<String>| name.is_none_or(|name| name.len() < 40 && !name.contains(char::is_control));
-            prop_assert!(short(browser) && short(system));
-        }
-    }
 
     fn facts(content: Option<EmailContent>) -> Facts<'static> {
         let asked_at = Timestamp::from_unix_seconds(1_767_262_830);
@@ -196,7 +164,7 @@ mod tests {
             link: "https://app.example.com/.linkgate/link?token=T0KEN".to_owned(),
             asked_at,
             expires_at: asked_at.plus(Duration::from_secs(600)),
-            device: Device { browser: Some("Firefox".to_owned()), system: Some("Linux".to_owned()) },
+            agent: Agent { browser: "Firefox".to_owned(), system: Some("Linux".to_owned()) },
             address: Some(IpAddr::from([192, 0, 2, 7])),
             content,
         }
@@ -224,7 +192,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_left_out() {
-        let mail = compose(Facts { device: Device::default(), address: None, ..facts(None) });
+        let mail = compose(Facts { agent: Agent::default(), address: None, ..facts(None) });
         assert!(mail.text.contains("Asked at 10:20 (UTC)."), "{}", mail.text);
     }
 
@@ -266,22 +234,5 @@ mod tests {
         check(EmailContent { primary_color: Some("red;x".to_owned()), ..fine.clone() }, "primaryColor");
         check(EmailContent { base64logo: Some("https://evil.test/x.png".to_owned()), ..fine.clone() }, "base64logo");
         check(EmailContent { base64logo: Some("A".repeat(20_001)), ..fine }, "base64logo");
-    }
-
-    #[test]
-    fn devices_have_well_known_names() {
-        let check = |agent: &str, browser: Option<&str>, system: Option<&str>| {
-            let expected = Device { browser: browser.map(str::to_owned), system: system.map(str::to_owned) };
-            assert_eq!(Device::from_user_agent(agent), expected, "{agent}");
-        };
-        check("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", Some("Firefox"), Some("Linux"));
-        check(
-            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15",
-            Some("Safari"),
-            Some("macOS"),
-        );
-        check("", None, None);
-        check("visit https://evil.test now", None, None);
-        check(&format!("Mozilla/5.0 Firefox/140.0 {}", "x".repeat(600)), None, None);
     }
 }

@@ -11,9 +11,8 @@ use axum::http::header::{CONTENT_SECURITY_POLICY, X_FRAME_OPTIONS};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
-use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::api::Refusal;
@@ -110,28 +109,28 @@ impl Inner {
 }
 
 fn shown(id: &str, mail: &Mail) -> Value {
-    context! {
-        id,
-        to => mail.to.as_str(),
-        subject => mail.subject.clone(),
-        text => mail.text.clone(),
-        html => mail.html.clone(),
-        link => mail.link.clone(),
-        sent_at => mail.sent_at.unix_millis(),
-    }
+    json!({
+        "id": id,
+        "to": mail.to,
+        "subject": mail.subject,
+        "text": mail.text,
+        "html": mail.html,
+        "link": mail.link,
+        "sent_at": mail.sent_at.unix_millis(),
+    })
 }
 
 async fn list(State(issuer): State<Arc<Inner>>) -> Result<Html<String>, Refusal> {
     let mails = issuer.mails(KEPT, |_| true).await?;
     let mails: Vec<Value> = mails.iter().map(|(id, mail)| shown(id, mail)).collect();
-    Ok(Html(issuer.pages.render("mailbox.html", context! { mails })))
+    Ok(Html(issuer.pages.render("mailbox.html", json!({ "mails": mails }))))
 }
 
 async fn open(State(issuer): State<Arc<Inner>>, Path(id): Path<String>) -> Result<Response, Refusal> {
     let mail = issuer.mail(&id).await?;
     let status = if mail.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let mail = mail.map(|mail| shown(&id, &mail));
-    Ok((status, Html(issuer.pages.render("mailbox_mail.html", context! { mail }))).into_response())
+    Ok((status, Html(issuer.pages.render("mailbox_mail.html", json!({ "mail": mail })))).into_response())
 }
 
 /// The HTML part alone, for the frame on the mail's page.

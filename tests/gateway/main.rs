@@ -1,6 +1,7 @@
 //! The stories: the real program, driven over sockets as visitors, operators and attackers do.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails, and says where")]
 
+mod architecture;
 mod asking;
 mod at_rest;
 mod budgets;
