@@ -142,16 +142,17 @@ fn run(file: &Path) -> ExitCode {
 }
 
 async fn serve(config: &Config) -> ExitCode {
-    let running = match gateway::start(config, Clock::system()).await {
-        Ok(running) => running,
-        Err(error) => return fail(&error, error.hint(), FAILED),
-    };
-    greet(config, &running);
+    // Before anything runs: whoever reads that it does may ask it to stop.
     let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (mut terminate, mut interrupt) = match (terminate, interrupt) {
         (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
         (Err(error), _) | (_, Err(error)) => return fail(&error, None, FAILED),
     };
+    let running = match gateway::start(config, Clock::system()).await {
+        Ok(running) => running,
+        Err(error) => return fail(&error, error.hint(), FAILED),
+    };
+    greet(config, &running);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -177,12 +178,17 @@ fn greet(config: &Config, running: &Running) {
     if !config.issuer.as_ref().is_some_and(|issuer| issuer.mailbox) {
         return;
     }
-    let url = &config.public_url;
+    let application = config.public_url.join("/");
+    let mailbox = config.public_url.join("/.linkgate/mailbox");
+    let health = format!("http://{}/health/ready", running.admin_address);
+    if config.log.is_for_programs() {
+        tracing::info!(application, mailbox, health, "open the application, and find the link in the mailbox");
+        return;
+    }
     say(&format!(
-        "\n  Application   {url}/\n  Mailbox       {url}/.linkgate/mailbox\n  Health        http://{}/health/ready\n\n  \
+        "\n  Application   {application}\n  Mailbox       {mailbox}\n  Health        {health}\n\n  \
          Next: open the application, type any address, and follow the link that lands in the mailbox.\n  \
          Your own application: copy {}, set `upstream = \"http://127.0.0.1:PORT\"`, and run `linkgate --config COPY`.\n\n",
-        running.admin_address,
         config.file.display(),
     ));
 }

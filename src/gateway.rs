@@ -106,7 +106,10 @@ pub struct Running {
     pub admin_address: SocketAddr,
     /// Where the built-in issuer is served, with one.
     pub issuer_address: Option<SocketAddr>,
+    /// Tells the proxy to take no more connections.
     stop: watch::Sender<bool>,
+    /// Tells everything that open requests may still need: the issuer, the demo, health.
+    close: watch::Sender<bool>,
     stop_timeout: Duration,
     readiness: Readiness,
     connections: Connections,
@@ -145,6 +148,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
     let pages = Arc::new(Pages::new(&config.theme, &config.public_url, &config.directory)?);
     let readiness = Readiness::new(&["store", "mosaic"]);
     let (stop, stopping) = watch::channel(false);
+    let (close, closing) = watch::channel(false);
     let mut helpers = Vec::new();
 
     let (connection, embedded) = match &config.mosaic {
@@ -171,7 +175,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         sign_up: config.sign_up.clone(),
         metrics: Arc::clone(&metrics),
     });
-    let demo = start_demo(config, &pages, &stopping, &mut helpers)?;
+    let demo = start_demo(config, &pages, &closing, &mut helpers)?;
     let proxy = Proxy {
         public_url: config.public_url.clone(),
         routes: Table::new(&config.route, &config.public_url, demo)?,
@@ -186,22 +190,23 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
     };
 
     let address = local_address(&listener, config.listen);
-    let (proxy, connections) = serve_proxy(proxy, &config.limits, &config.trusted_proxies, listener, stopping.clone());
+    let (proxy, connections) = serve_proxy(proxy, &config.limits, &config.trusted_proxies, listener, stopping);
     let admin_address = local_address(&admin_listener, config.admin.listen);
     let admin = Admin { readiness: readiness.clone(), metrics, hosts: config.admin.hosts.clone() };
-    helpers.push(serve(admin_listener, admin::router(admin), stopping.clone()));
+    helpers.push(serve(admin_listener, admin::router(admin), closing.clone()));
     let issuer_address = embedded.as_ref().map(Embedded::address);
     if let Some(embedded) = embedded {
-        helpers.extend(embedded.serve(stopping.clone()));
+        helpers.extend(embedded.serve(closing.clone()));
     }
-    helpers.push(tokio::spawn(listen_for_ends(Arc::clone(&sessions), stopping.clone())));
-    helpers.push(tokio::spawn(watch_readiness(readiness.clone(), store, mosaic, stopping)));
+    helpers.push(tokio::spawn(listen_for_ends(Arc::clone(&sessions), closing.clone())));
+    helpers.push(tokio::spawn(watch_readiness(readiness.clone(), store, mosaic, closing)));
     let stop_timeout = config.stop_timeout.0;
     Ok(Running {
         address,
         admin_address,
         issuer_address,
         stop,
+        close,
         stop_timeout,
         readiness,
         connections,
@@ -240,6 +245,7 @@ impl Running {
         if tokio::time::timeout(self.stop_timeout, settled).await.is_err() {
             tracing::warn!("stopped with work under way");
         }
+        self.close.send_replace(true);
         for helper in self.helpers {
             helper.abort();
         }

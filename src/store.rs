@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, Timestamp};
+use crate::setting;
 
 mod listeners;
 pub mod memory;
@@ -75,6 +76,19 @@ pub enum Location {
     Sqlite(PathBuf),
     /// In Redis or Valkey.
     Redis(redis::Address),
+}
+
+impl Location {
+    /// Whether what it refers to is there: the password, where one is named.
+    ///
+    /// # Errors
+    /// Why the password cannot be had.
+    pub fn check(&self, base_dir: &Path) -> Result<(), setting::BadSecret> {
+        match self {
+            Self::Memory | Self::Sqlite(_) => Ok(()),
+            Self::Redis(address) => address.read_password(base_dir).map(drop),
+        }
+    }
 }
 
 impl Default for Location {
@@ -190,7 +204,7 @@ pub enum OpenError {
         address: String,
         /// Why.
         #[source]
-        source: crate::setting::BadSecret,
+        source: setting::BadSecret,
     },
     /// The Redis client refuses the address.
     #[error("open the store `{address}`")]

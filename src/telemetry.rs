@@ -49,12 +49,27 @@ pub enum Format {
 }
 
 impl Config {
+    /// Whether the lines on stderr are JSON.
+    pub fn is_for_programs(&self) -> bool {
+        self.format.is_json(std::io::stderr().is_terminal())
+    }
+
     /// Whether the level is one.
     ///
     /// # Errors
     /// When it is neither a level nor a filter.
     pub fn check(&self) -> Result<(), Error> {
         filter(&self.level).map(drop)
+    }
+}
+
+impl Format {
+    const fn is_json(self, terminal: bool) -> bool {
+        match self {
+            Self::Auto => !terminal,
+            Self::Human => false,
+            Self::Json => true,
+        }
     }
 }
 
@@ -74,17 +89,12 @@ fn subscriber<W>(config: &Config, terminal: bool, writer: W) -> Result<Box<dyn S
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let json = match config.format {
-        Format::Auto => !terminal,
-        Format::Human => false,
-        Format::Json => true,
-    };
     // A stderr that is gone must not end the process, which a report about it on stderr would.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(&config.level)?)
         .with_writer(writer)
         .log_internal_errors(false);
-    if json {
+    if config.format.is_json(terminal) {
         return Ok(Box::new(builder.json().flatten_event(true).with_span_list(false).finish()));
     }
     // https://no-color.org

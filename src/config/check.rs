@@ -9,6 +9,7 @@ use super::place::Places;
 use super::problem::Problem;
 use crate::identity::AddressRule;
 use crate::identity::headers::{self, Attribute};
+use crate::session::Chain;
 use crate::setting::Span;
 
 mod mosaic;
@@ -143,7 +144,10 @@ impl Check<'_> {
             self.refuse("log.level", format!("cannot {error}"), "");
         }
         for (name, error) in settings.theme.0.problems(self.directory) {
-            self.refuse(&format!("theme.{name}"), format!("cannot {error}"), "");
+            self.refuse(&format!("theme.{name}"), format!("cannot {}", Chain(&error)), "");
+        }
+        if let Err(error) = settings.session.0.store.check(self.directory) {
+            self.refuse("session.store", format!("cannot {}", Chain(&error)), "");
         }
     }
 

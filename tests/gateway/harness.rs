@@ -316,7 +316,12 @@ impl Visitor {
     /// The callback URL behind the newest mail to `address`: opens the link and presses its button.
     pub(crate) async fn press_link(&mut self, gate: &Gate, address: &str) -> String {
         let mail = mail(gate, address).await;
-        let page = self.open(mail["link"].as_str().unwrap()).await;
+        self.press(mail["link"].as_str().unwrap()).await
+    }
+
+    /// The callback URL behind a mailed link: opens it and presses its button.
+    pub(crate) async fn press(&mut self, link: &str) -> String {
+        let page = self.open(link).await;
         assert_eq!(page.status, StatusCode::OK, "{page:?}");
         let token = page.field("token");
         self.post("/.linkgate/link", &[("token", &token)]).await.location().to_owned()

@@ -11,6 +11,7 @@ mod harness;
 mod issuer;
 mod mosaic;
 mod pages;
+mod program;
 mod recorder;
 mod redis_server;
 mod return_targets;

@@ -1,13 +1,14 @@
 //! The address of a Redis or Valkey server as gateway.toml gives it. It never holds a password.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use url::Url;
 
 use super::super::BadLocation;
-use crate::setting::SecretSource;
+use crate::secret::Secret;
+use crate::setting::{BadSecret, SecretSource};
 
 /// `redis://[USER@]HOST[:PORT][/DATABASE]`, or `rediss://` for TLS.
 ///
@@ -64,6 +65,16 @@ impl FromStr for Address {
 }
 
 impl Address {
+    /// The password, where one is named; its file is a path below `base_dir` or an absolute one.
+    pub(in crate::store) fn read_password(&self, base_dir: &Path) -> Result<Option<Secret<String>>, BadSecret> {
+        let source = match &self.password {
+            None => return Ok(None),
+            Some(SecretSource::File(path)) => SecretSource::File(base_dir.join(path)),
+            Some(SecretSource::Environment(name)) => SecretSource::Environment(name.clone()),
+        };
+        source.read().map(Some)
+    }
+
     fn set(&mut self, option: &str, value: String) -> Result<(), BadLocation> {
         match option {
             _ if value.is_empty() => return Err(BadLocation::Redis),

@@ -14,7 +14,6 @@ use futures_util::future::{BoxFuture, Shared};
 
 use super::super::OpenError;
 use super::Address;
-use crate::setting::SecretSource;
 
 /// How long connecting may take, and how long each answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,13 +29,8 @@ pub(super) fn client(address: &Address, base_dir: &Path) -> Result<Client, OpenE
     if let Some(user) = &address.user {
         login = login.set_username(user);
     }
-    if let Some(password) = &address.password {
-        let password = match password {
-            SecretSource::File(path) => SecretSource::File(base_dir.join(path)),
-            SecretSource::Environment(name) => SecretSource::Environment(name.clone()),
-        };
-        let password =
-            password.read().map_err(|source| OpenError::Password { address: address.to_string(), source })?;
+    let unread = |source| OpenError::Password { address: address.to_string(), source };
+    if let Some(password) = address.read_password(base_dir).map_err(unread)? {
         login = login.set_password(password.expose());
     }
     let info = endpoint(address).into_connection_info().map_err(refused)?;
