@@ -12,6 +12,7 @@ mod issuer;
 mod mosaic;
 mod pages;
 mod program;
+mod radicale;
 mod recorder;
 mod redis_server;
 mod return_targets;
