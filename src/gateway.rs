@@ -163,7 +163,8 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
     let plan = Plan::new(&config.identity_headers)?;
     let managed = Managed::new(&plan);
     let jar = Jar::new(config.public_url.is_secure());
-    let sessions = Sessions::new(Arc::clone(&store), clock.clone(), mosaic.clone(), plan, jar, &config.session);
+    let allow = config.sign_in.allow.clone();
+    let sessions = Sessions::new(Arc::clone(&store), clock.clone(), mosaic.clone(), plan, jar, &config.session, allow);
     let portal = Portal::new(Parts {
         public_url: config.public_url.clone(),
         pages: Arc::clone(&pages),

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Timestamp};
 use crate::identity::headers::Plan;
-use crate::identity::{Identity, Subject};
+use crate::identity::{AddressRule, Identity, Subject};
 use crate::mosaic::{Mosaic, SignedIn};
 use crate::secret::{Seal, Secret};
 use crate::setting::Span;
@@ -91,6 +91,7 @@ pub struct Sessions {
     jar: Jar,
     lifetime: Duration,
     idle_timeout: Duration,
+    allow: Vec<AddressRule>,
     ring: KeyRing,
     cache: cache::Cache,
     tasks: TaskTracker,
@@ -126,8 +127,17 @@ impl Found {
 }
 
 impl Sessions {
-    /// The sessions in `store`. Nothing is read before the first request.
-    pub fn new(store: Shared, clock: Clock, mosaic: Mosaic, plan: Plan, jar: Jar, config: &Config) -> Arc<Self> {
+    /// The sessions in `store` of those whom `allow` names, or of everybody where it names nobody. Nothing is read
+    /// before the first request.
+    pub fn new(
+        store: Shared,
+        clock: Clock,
+        mosaic: Mosaic,
+        plan: Plan,
+        jar: Jar,
+        config: &Config,
+        allow: Vec<AddressRule>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             ring: KeyRing::new(Arc::clone(&store)),
             store,
@@ -137,6 +147,7 @@ impl Sessions {
             jar,
             lifetime: config.lifetime.0,
             idle_timeout: config.idle_timeout.0,
+            allow,
             cache: cache::Cache::new(),
             tasks: TaskTracker::new(),
         })
@@ -215,17 +226,22 @@ impl Sessions {
             .load(id.key(), |cached| async move {
                 match cached {
                     Some(live) if live.is_fresh(now) => Ok(Some(live)),
-                    _ => self.read(id, now).await,
+                    _ => self.read(id, now, cached.map(|live| Arc::clone(&live.turns))).await,
                 }
             })
             .await
     }
 
-    async fn read(&self, id: SessionId, now: Timestamp) -> Result<Option<Arc<Live>>, store::Error> {
+    async fn read(
+        &self,
+        id: SessionId,
+        now: Timestamp,
+        turns: Option<Arc<renewal::Turns>>,
+    ) -> Result<Option<Arc<Live>>, store::Error> {
         let key = id.key();
         let session = match self.read_record(&id).await {
-            Ok(Some(session)) => session,
-            Ok(None) => return Ok(None),
+            Ok(Some(session)) if self.admits(&session.identity) => session,
+            Ok(_) => return Ok(None),
             // Nobody could ever use the session again; signing in anew must be possible.
             Err(store::Error::Corrupt(name)) => {
                 tracing::error!(record = name, "a session cannot be read; its visitor must sign in again");
@@ -236,7 +252,16 @@ impl Sessions {
         let Some(used_at) = self.store.get(&used_name(key)).await? else { return Ok(None) };
         let used_at = used_at.try_into().map_err(|_| store::Error::Corrupt(used_name(key)))?;
         let used_at = Timestamp::from_unix_millis(i64::from_be_bytes(used_at));
-        Ok(Some(self.live(id, session, used_at, now)))
+        let headers = self.plan.headers(&session.identity);
+        let turns = turns.unwrap_or_default();
+        Ok(Some(Arc::new(Live::new(id, session, headers, used_at, now.plus(FRESH), turns))))
+    }
+
+    /// Whether somebody with a proven address may be signed in by the policy of today, which may be another than
+    /// when they signed in.
+    pub fn admits(&self, identity: &Identity) -> bool {
+        let Some(address) = identity.email.as_ref().filter(|_| identity.email_verified) else { return false };
+        self.allow.is_empty() || self.allow.iter().any(|rule| rule.names(address))
     }
 
     async fn read_record(&self, id: &SessionId) -> Result<Option<Session>, store::Error> {
@@ -247,17 +272,12 @@ impl Sessions {
         serde_json::from_slice(opened.expose()).map(Some).map_err(|_| store::Error::Corrupt(name))
     }
 
-    fn live(&self, id: SessionId, session: Session, used_at: Timestamp, now: Timestamp) -> Arc<Live> {
-        let headers = self.plan.headers(&session.identity);
-        Arc::new(Live::new(id, session, headers, used_at, now.plus(FRESH)))
-    }
-
     /// Makes a session for someone whom Mosaic just vouched for, and gives the cookie that names it.
     /// A session always gets a new ID.
     ///
     /// # Errors
     /// When the store cannot keep it.
-    pub async fn begin(&self, signed_in: SignedIn) -> Result<http::HeaderValue, store::Error> {
+    pub async fn begin(&self, signed_in: &SignedIn) -> Result<http::HeaderValue, store::Error> {
         let now = self.clock.now();
         let session = Session {
             identity: signed_in.identity.clone(),
@@ -284,26 +304,34 @@ impl Sessions {
     /// # Errors
     /// When the store cannot remove it: then it is not ended, and nobody is told that it was.
     pub async fn end(self: &Arc<Self>, live: &Live) -> Result<(), store::Error> {
-        self.forget(live.key(), &live.session().identity.subject).await?;
-        let (mosaic, id) = (self.mosaic.clone(), Secret::new(live.session().mosaic_session.clone()));
+        self.store.remove(&record_name(live.key())).await?;
+        // Nobody can ask for this a second time, whatever else goes wrong.
+        self.end_at_mosaic(&live.session().mosaic_session);
+        self.tidy(live.key(), &live.session().identity.subject).await
+    }
+
+    fn end_at_mosaic(&self, session_id: &str) {
+        let (mosaic, id) = (self.mosaic.clone(), Secret::new(session_id.to_owned()));
         self.tasks.spawn(async move {
             if let Err(error) = mosaic.end_session(id.expose()).await {
                 tracing::warn!(error = %Chain(&error), "failed to end a session at Mosaic");
             }
         });
-        Ok(())
     }
 
-    /// Ends every session of a user, here and at Mosaic.
+    /// Ends every session of the user of `live`, here and at Mosaic, and that one last: as long as it lives, its
+    /// visitor can ask again.
     ///
     /// # Errors
     /// When the store cannot remove them all.
-    pub async fn end_all(self: &Arc<Self>, subject: &Subject) -> Result<(), store::Error> {
+    pub async fn end_all(self: &Arc<Self>, live: &Live) -> Result<(), store::Error> {
+        let subject = &live.session().identity.subject;
         for member in self.store.index_members(&index_name(subject)).await? {
-            if let Some(key) = Key::from_text(&member) {
+            if let Some(key) = Key::from_text(&member).filter(|key| *key != live.key()) {
                 self.forget(key, subject).await?;
             }
         }
+        self.end(live).await?;
         let (mosaic, subject) = (self.mosaic.clone(), subject.clone());
         self.tasks.spawn(async move {
             if let Err(error) = mosaic.end_sessions_of(&subject).await {
@@ -315,6 +343,11 @@ impl Sessions {
 
     async fn forget(&self, key: Key, subject: &Subject) -> Result<(), store::Error> {
         self.store.remove(&record_name(key)).await?;
+        self.tidy(key, subject).await
+    }
+
+    /// Puts away what is left of a session without a record.
+    async fn tidy(&self, key: Key, subject: &Subject) -> Result<(), store::Error> {
         self.cache.forget(key).await;
         self.store.announce(&format!("{ENDED}{}", key.to_text())).await?;
         self.store.remove(&used_name(key)).await?;
@@ -338,7 +371,7 @@ impl Sessions {
     pub async fn listen(self: Arc<Self>) -> Result<(), store::Error> {
         let mut announcements = self.store.announcements().await?;
         // Whatever was announced before this moment did not reach us.
-        self.cache.forget_all();
+        self.look_again().await?;
         while let Some(announcement) = announcements.recv().await {
             match announcement {
                 store::Announcement::Message(message) => {
@@ -346,10 +379,16 @@ impl Sessions {
                         self.cache.forget(key).await;
                     }
                 }
-                store::Announcement::Missed => self.cache.forget_all(),
+                store::Announcement::Missed => self.look_again().await?,
             }
         }
         Ok(())
+    }
+
+    /// Believes nothing in memory after the store was out of sight.
+    async fn look_again(&self) -> Result<(), store::Error> {
+        self.cache.forget_all();
+        self.ring.agree_again().await
     }
 
     /// Waits for what was begun in the background: renewals, notes of use, the ends of sessions at Mosaic.

@@ -87,6 +87,11 @@ impl Error {
         matches!(self, Self::UserNotFound | Self::UserNotActive | Self::SignUpNotAllowed)
     }
 
+    /// Whether Mosaic did not take the call from our client at all: what the call was about is as it was.
+    pub const fn is_about_our_client(&self) -> bool {
+        matches!(self, Self::Setup(_) | Self::ClientCredentials { .. } | Self::NotPermitted | Self::AppNotFound)
+    }
+
     /// Whether the same call may well succeed later.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::TimedOut | Self::RateLimited { .. } | Self::ServerFault { .. })

@@ -147,7 +147,11 @@ impl Mosaic {
             let is_about_the_code = refusal.status == 400 && refusal.says(&["code", "expired", "magic link"]);
             if is_about_the_code { Error::InvalidCode } else { refusal.into_error() }
         })?;
-        self.signed_in(&answer, None, asked_at).await
+        let signed_in = self.signed_in(&answer, None, asked_at).await;
+        if signed_in.as_ref().is_err_and(|error| !error.is_transient()) {
+            self.let_go(&answer).await;
+        }
+        signed_in
     }
 }
 

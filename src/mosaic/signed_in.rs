@@ -81,6 +81,20 @@ impl Mosaic {
         })
     }
 
+    /// Ends the session that came with tokens which do not hold: nobody else knows of it.
+    pub(super) async fn let_go(&self, answer: &Answer) {
+        #[derive(Deserialize)]
+        struct Named {
+            #[serde(deserialize_with = "wire::secret")]
+            session_id: Secret<String>,
+        }
+        if let Ok(Named { session_id }) = answer.json()
+            && let Err(error) = self.end_session(session_id.expose()).await
+        {
+            tracing::warn!(%error, "failed to end a session at Mosaic");
+        }
+    }
+
     /// Reads the answer to a refresh, which names no session and cannot be asked for claims.
     pub(super) async fn refreshed(&self, answer: &Answer, asked_at: Timestamp) -> Result<Refreshed, Error> {
         let (tokens, id_token) = self.verified(answer).await?;

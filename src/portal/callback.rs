@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::answer::{Failure, Refusal, see_other};
 use super::{Portal, Visit, text, visit};
@@ -18,6 +18,7 @@ use crate::mosaic::{AuthenticateMagicLink, Error as MosaicError, SignedIn};
 use crate::pages::{LinkExpired, LinkUsed, NewerEmail, OtherBrowser};
 use crate::session::attempt::{Attempt, Browser, Standing, is_token};
 use crate::session::{Chain, Live};
+use crate::store;
 
 /// What the callback's query says.
 #[derive(Debug, PartialEq, Eq)]
@@ -134,6 +135,11 @@ impl Caller<'_> {
                 self.portal.attempts.give_back(state).await?;
                 Err(Refusal::SignInUnavailable.into())
             }
+            Err(error) if error.is_about_our_client() => {
+                tracing::error!(request.id = self.visit.request_id, error = %Chain(&error), "failed to redeem a link");
+                self.portal.attempts.give_back(state).await?;
+                Err(Refusal::SignInFailed.into())
+            }
             Err(MosaicError::InvalidCode | MosaicError::SessionNotFound) => {
                 self.note("Mosaic does not know the code");
                 self.expired(state).await
@@ -174,22 +180,37 @@ impl Caller<'_> {
             return Err(Refusal::NoAccess.into());
         }
         let subject = identity.subject.clone();
-        if let Some(previous) = present {
-            portal.sessions.end(&previous).await?;
+        let cookie = match self.begin(&signed_in, present).await {
+            Ok(cookie) => cookie,
+            Err(error) => {
+                portal.end_at_mosaic(signed_in);
+                return Err(error.into());
+            }
+        };
+        // From here on the visitor is signed in: what else the store should remember is a convenience.
+        if let Err(error) = portal.attempts.finish(state, attempt).await {
+            tracing::warn!(request.id = self.visit.request_id, error = %Chain(&error), "failed to note where a link led");
         }
-        let cookie = portal.sessions.begin(signed_in).await?;
-        portal.attempts.finish(state, attempt).await?;
         portal.metrics.sign_in("redeemed");
         tracing::info!(request.id = self.visit.request_id, %subject, "signed in");
         let mut answer = see_other(&attempt.return_to);
         answer.headers_mut().append(header::SET_COOKIE, cookie);
         // Links that other tabs asked for still need the browser's name.
         if let Some(browser) = self.browser
-            && !portal.attempts.has_open(browser).await?
+            && matches!(portal.attempts.has_open(browser).await, Ok(false))
         {
             answer.headers_mut().append(header::SET_COOKIE, Browser::clearing_cookie(portal.jar));
         }
         Ok(answer)
+    }
+
+    /// A session of its own for the newcomer; the one that this browser had before goes.
+    async fn begin(&self, signed_in: &SignedIn, previous: Option<Arc<Live>>) -> Result<HeaderValue, store::Error> {
+        let cookie = self.portal.sessions.begin(signed_in).await?;
+        if let Some(previous) = previous {
+            self.portal.sessions.end(&previous).await?;
+        }
+        Ok(cookie)
     }
 
     fn note(&self, reason: &str) {

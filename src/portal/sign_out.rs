@@ -53,11 +53,12 @@ pub(super) async fn end(
         if !secret::same(live.csrf_token().as_bytes(), form.csrf.as_bytes()) {
             return Err(Refusal::StaleForm.into());
         }
-        portal.sessions.end(&live).await?;
-        let subject = &live.session().identity.subject;
         if everywhere {
-            portal.sessions.end_all(subject).await?;
+            portal.sessions.end_all(&live).await?;
+        } else {
+            portal.sessions.end(&live).await?;
         }
+        let subject = &live.session().identity.subject;
         portal.metrics.sign_in("signed_out");
         tracing::info!(request.id = visit.request_id, %subject, everywhere, "signed out");
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use moka::ops::compute::Op;
-use tokio::sync::Mutex;
 
 use super::id::{Key, SessionId};
+use super::renewal::Turns;
 use super::{Ending, Session};
 use crate::clock::Timestamp;
 use crate::store;
@@ -22,10 +22,8 @@ pub struct Live {
     used_at: AtomicI64,
     use_saved_at: AtomicI64,
     fresh_until: Timestamp,
-    /// Held by the one task that renews, which is never the visitor's own.
-    pub(super) renewing: Arc<Mutex<()>>,
-    /// Not before this moment is a renewal tried again.
-    pub(super) renew_after: AtomicI64,
+    /// Shared with the entries before and after this one.
+    pub(super) turns: Arc<Turns>,
 }
 
 impl Live {
@@ -35,6 +33,7 @@ impl Live {
         headers: Vec<(HeaderName, HeaderValue)>,
         used_at: Timestamp,
         fresh_until: Timestamp,
+        turns: Arc<Turns>,
     ) -> Self {
         Self {
             key: id.key(),
@@ -44,8 +43,7 @@ impl Live {
             used_at: AtomicI64::new(used_at.unix_millis()),
             use_saved_at: AtomicI64::new(used_at.unix_millis()),
             fresh_until,
-            renewing: Arc::default(),
-            renew_after: AtomicI64::new(i64::MIN),
+            turns,
         }
     }
 

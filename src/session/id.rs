@@ -1,7 +1,8 @@
 //! The session ID: 256 random bits that name a session, with a short MAC so that garbage is refused
 //! without asking the store.
 
-use tokio::sync::OnceCell;
+use std::sync::{Arc, PoisonError, RwLock};
+
 use zeroize::Zeroize;
 
 use crate::clock::Timestamp;
@@ -81,25 +82,45 @@ impl Claimed {
 /// The keys that make and check the MAC, shared by every instance through the store: the first makes, all check.
 pub(super) struct KeyRing {
     store: Shared,
-    keys: OnceCell<Vec<[u8; 32]>>,
+    /// Empty until the store was asked.
+    keys: RwLock<Keys>,
 }
+
+type Keys = Arc<[[u8; 32]]>;
 
 const RING_NAME: &str = "session_keys";
 
 impl KeyRing {
     pub(super) fn new(store: Shared) -> Self {
-        Self { store, keys: OnceCell::new() }
+        Self { store, keys: RwLock::new(Arc::default()) }
     }
 
-    async fn keys(&self) -> Result<&[[u8; 32]], store::Error> {
-        let keys = self.keys.get_or_try_init(async || {
-            let fresh = secret::random_bytes::<32>();
-            self.store.put_if_absent(RING_NAME, &fresh, Timestamp::NEVER).await?;
-            let stored = self.store.get(RING_NAME).await?.unwrap_or_default();
-            let keys: Vec<[u8; 32]> = stored.chunks_exact(32).filter_map(|key| key.try_into().ok()).collect();
-            if keys.is_empty() { Err(store::Error::Corrupt(RING_NAME.to_owned())) } else { Ok(keys) }
-        });
-        Ok(keys.await?)
+    async fn keys(&self) -> Result<Keys, store::Error> {
+        let known = self.known();
+        if known.is_empty() { self.agree(&secret::random_bytes::<32>()).await } else { Ok(known) }
+    }
+
+    fn known(&self) -> Keys {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the keys of the store, which are the ones offered where it has none.
+    async fn agree(&self, offered: &[u8]) -> Result<Keys, store::Error> {
+        self.store.put_if_absent(RING_NAME, offered, Timestamp::NEVER).await?;
+        let stored = self.store.get(RING_NAME).await?.unwrap_or_default();
+        let keys: Keys = stored.chunks_exact(32).filter_map(|key| key.try_into().ok()).collect();
+        if keys.is_empty() {
+            return Err(store::Error::Corrupt(RING_NAME.to_owned()));
+        }
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&keys);
+        Ok(keys)
+    }
+
+    /// Agrees anew after the store was out of sight: it may have lost the keys, and an instance that starts now must
+    /// not make others.
+    pub(super) async fn agree_again(&self) -> Result<(), store::Error> {
+        let known = self.known();
+        if known.is_empty() { Ok(()) } else { self.agree(&known.concat()).await.map(drop) }
     }
 
     /// The value of the cookie that names `id`.

@@ -1,12 +1,15 @@
 //! Renewal: a session is shown to Mosaic again ahead of its access token's expiry.
 //!
-//! At most one renewal per session runs, across tasks (a lock in the entry) and across instances (a lease in the
-//! store). It runs in a task of its own, so that a visitor who leaves does not lose a rotated token. Mosaic's
-//! "session not found" ends the session; a failure on the way keeps it to its own limits.
+//! At most one renewal per session runs, across tasks (a turn) and across instances (a lease in the store). It runs in
+//! a task of its own, so that a visitor who leaves does not lose what Mosaic answered. Mosaic's "session not found"
+//! ends the session; a failure on the way keeps it to its own limits, and nobody waits for the next try.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::JoinHandle;
 
 use super::{Chain, FRESH, Live, Session, Sessions, record_name, sealed};
 use crate::clock::Timestamp;
@@ -15,12 +18,57 @@ use crate::store;
 
 /// How far ahead of the access token's expiry a renewal begins: a margin for a slow or briefly absent Mosaic.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
-/// The pause after a failure on the way.
+/// The pause after the first failure on the way; it doubles with each further one.
 const PAUSE: Duration = Duration::from_secs(20);
+/// The longest pause, unless Mosaic asks for a longer one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
+/// The longest pause that Mosaic can ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 /// The pause while another instance renews.
 const ELSEWHERE: Duration = Duration::from_secs(2);
 /// How long an instance may take before another one tries.
 const LEASE: Duration = Duration::from_secs(30);
+
+/// Who renews a session, and when the next try is due. All entries of one session share it, so that reading the
+/// session again forgets nothing.
+pub(super) struct Turns {
+    /// Held by the one task that renews, which is never the visitor's own.
+    turn: Arc<Mutex<()>>,
+    not_before: AtomicI64,
+    failures: AtomicU32,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { turn: Arc::default(), not_before: AtomicI64::new(i64::MIN), failures: AtomicU32::new(0) }
+    }
+}
+
+impl Turns {
+    fn is_resting(&self, now: Timestamp) -> bool {
+        now.unix_millis() < self.not_before.load(Ordering::Relaxed)
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) > 0
+    }
+
+    fn rest(&self, now: Timestamp, pause: Duration) {
+        self.not_before.store(now.plus(pause).unix_millis(), Ordering::Relaxed);
+    }
+
+    /// Rests longer after each failure, and at least as long as Mosaic asks.
+    fn fail(&self, now: Timestamp, asked: Option<Duration>) {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed).min(8);
+        let pause = (PAUSE * 2_u32.pow(failures)).min(LONGEST_PAUSE);
+        self.rest(now, pause.max(asked.unwrap_or_default().min(LONGEST_ASKED)));
+    }
+
+    fn succeed(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+        self.not_before.store(i64::MIN, Ordering::Relaxed);
+    }
+}
 
 /// What became of a renewal.
 enum Outcome {
@@ -35,51 +83,61 @@ impl Sessions {
     /// once it has run out. `None` when the session turned out to be over.
     pub(super) async fn renew_if_due(self: &Arc<Self>, live: Arc<Live>, now: Timestamp) -> Option<Arc<Live>> {
         let expires_at = live.session().access_expires_at;
-        let paused = now.unix_millis() < live.renew_after.load(Ordering::Relaxed);
-        if paused || now < expires_at.minus(AHEAD) {
+        if now < expires_at.minus(AHEAD) || live.turns.is_resting(now) {
             return Some(live);
         }
-        if now < expires_at {
-            // One background attempt at a time: the pause keeps the other requests from asking.
-            live.renew_after.store(now.plus(PAUSE).unix_millis(), Ordering::Relaxed);
-            self.spawn_renewal(live.clone());
+        let turn = Arc::clone(&live.turns.turn);
+        if now < expires_at || live.turns.has_failed() {
+            if let Ok(turn) = turn.try_lock_owned() {
+                self.spawn_renewal(&live, turn);
+            }
             return Some(live);
         }
-        match self.spawn_renewal(live.clone()).await {
+        match self.spawn_renewal(&live, turn.lock_owned().await).await {
             Ok(Outcome::Renewed(renewed)) => Some(renewed),
             Ok(Outcome::Kept) | Err(_) => Some(live),
             Ok(Outcome::Ended) => None,
         }
     }
 
-    fn spawn_renewal(self: &Arc<Self>, live: Arc<Live>) -> tokio::task::JoinHandle<Outcome> {
-        let sessions = Arc::clone(self);
+    fn spawn_renewal(self: &Arc<Self>, live: &Arc<Live>, turn: OwnedMutexGuard<()>) -> JoinHandle<Outcome> {
+        let (sessions, live) = (Arc::clone(self), Arc::clone(live));
         self.tasks.spawn(async move {
-            let lock = Arc::clone(&live.renewing).lock_owned().await;
             let outcome = sessions.renew(&live).await;
-            drop(lock);
-            outcome.unwrap_or_else(|error| {
-                tracing::warn!(error = %Chain(&error), "failed to store a renewed session");
-                Outcome::Kept
-            })
+            drop(turn);
+            outcome
         })
     }
 
-    /// Runs with the entry's lock held, so whoever waited finds what the first one did.
-    async fn renew(&self, live: &Arc<Live>) -> Result<Outcome, store::Error> {
+    /// Runs in the session's turn, so whoever waited finds what the one before did.
+    async fn renew(&self, live: &Arc<Live>) -> Outcome {
         let now = self.clock.now();
         if let Some(cached) = self.cache.get(live.key()).await
             && cached.session().access_expires_at > live.session().access_expires_at
         {
-            return Ok(Outcome::Renewed(cached));
+            return Outcome::Renewed(cached);
         }
+        if live.turns.is_resting(now) {
+            return Outcome::Kept;
+        }
+        self.renew_leased(live, now).await.unwrap_or_else(|error| {
+            tracing::warn!(error = %Chain(&error), "failed to renew a session; it is kept for now");
+            live.turns.fail(now, None);
+            Outcome::Kept
+        })
+    }
+
+    async fn renew_leased(&self, live: &Arc<Live>, now: Timestamp) -> Result<Outcome, store::Error> {
         let lease = format!("renewal:{}", live.key().to_text());
         if !self.store.put_if_absent(&lease, &[], now.plus(LEASE)).await? {
-            live.renew_after.store(now.plus(ELSEWHERE).unix_millis(), Ordering::Relaxed);
+            live.turns.rest(now, ELSEWHERE);
             return Ok(Outcome::Kept);
         }
         let outcome = self.renew_with_lease(live, now).await;
-        self.store.remove(&lease).await?;
+        // A lease that stays ends by itself; what came of the renewal counts.
+        if let Err(error) = self.store.remove(&lease).await {
+            tracing::warn!(error = %Chain(&error), "failed to give a lease back");
+        }
         outcome
     }
 
@@ -92,20 +150,26 @@ impl Sessions {
             return Ok(Outcome::Renewed(self.keep(live, stored, now).await));
         }
         match self.mosaic.authenticate_session(&stored.mosaic_session).await {
-            Ok(signed_in) if signed_in.identity.subject == stored.identity.subject => {
-                self.store_renewed(live, renewed(&stored, &signed_in), now).await
-            }
-            Ok(_) => {
+            Ok(signed_in) if signed_in.identity.subject != stored.identity.subject => {
                 tracing::error!("Mosaic answered a renewal with another user; the session is ended");
-                self.end_here(live).await
+                self.end_at_mosaic(&stored.mosaic_session);
+                Ok(self.end_here(live).await)
             }
+            Ok(signed_in) if !self.admits(&signed_in.identity) => {
+                let subject = &stored.identity.subject;
+                tracing::info!(%subject, "the address of a user changed to one that may not sign in, or is not proven");
+                self.end_at_mosaic(&stored.mosaic_session);
+                Ok(self.end_here(live).await)
+            }
+            Ok(signed_in) => self.store_renewed(live, renewed(&stored, &signed_in), now).await,
             Err(error) if ends_session(&error) => {
                 tracing::info!(error = %Chain(&error), "a session is over at Mosaic");
-                self.end_here(live).await
+                Ok(self.end_here(live).await)
             }
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "failed to renew a session; it is kept for now");
-                live.renew_after.store(now.plus(PAUSE).unix_millis(), Ordering::Relaxed);
+                let asked = if let mosaic::Error::RateLimited { retry_after } = error { retry_after } else { None };
+                live.turns.fail(now, asked);
                 Ok(Outcome::Kept)
             }
         }
@@ -116,20 +180,27 @@ impl Sessions {
         if self.store.replace(&record_name(live.key()), &record, session.expires_at).await? {
             return Ok(Outcome::Renewed(self.keep(live, session, now).await));
         }
-        // Ended while Mosaic was asked: what was removed stays removed.
+        // Ended while Mosaic was asked: what was removed stays removed, and what Mosaic made of it goes too.
+        self.end_at_mosaic(&session.mosaic_session);
         self.cache.forget(live.key()).await;
         Ok(Outcome::Ended)
     }
 
-    async fn end_here(&self, live: &Live) -> Result<Outcome, store::Error> {
-        self.forget(live.key(), &live.session().identity.subject).await?;
-        Ok(Outcome::Ended)
+    /// Ends the session by Mosaic's word, which counts even where the store cannot note it.
+    async fn end_here(&self, live: &Live) -> Outcome {
+        if let Err(error) = self.forget(live.key(), &live.session().identity.subject).await {
+            tracing::warn!(error = %Chain(&error), "failed to remove a session that is over");
+            // Whoever reads the record again asks Mosaic again before going on.
+            self.cache.forget(live.key()).await;
+        }
+        Outcome::Ended
     }
 
     /// Puts the renewed session in the place of the old one, unless that was forgotten meanwhile.
     async fn keep(&self, live: &Arc<Live>, session: Session, now: Timestamp) -> Arc<Live> {
-        let headers = self.plan.headers(&session.identity);
-        let entry = Live::new(live.id().clone(), session, headers, live.used_at(), now.plus(FRESH));
+        live.turns.succeed();
+        let (headers, turns) = (self.plan.headers(&session.identity), Arc::clone(&live.turns));
+        let entry = Live::new(live.id().clone(), session, headers, live.used_at(), now.plus(FRESH), turns);
         let entry = Arc::new(entry);
         let put = Arc::clone(&entry);
         let kept = self.cache.load(live.key(), |cached| async move { Ok(cached.map(|_| put)) });
@@ -153,4 +224,30 @@ fn renewed(stored: &Session, signed_in: &SignedIn) -> Session {
 /// Answers that say something about the user, not about the way to Mosaic.
 const fn ends_session(error: &mosaic::Error) -> bool {
     matches!(error, mosaic::Error::SessionNotFound | mosaic::Error::UserNotFound | mosaic::Error::UserNotActive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_limit_and_are_at_least_what_mosaic_asks_for() {
+        let turns = Turns::default();
+        let start = Timestamp::from_unix_seconds(1_000);
+        let rests_for = |seconds: u64| {
+            let end = start.plus(Duration::from_secs(seconds));
+            turns.is_resting(end.minus(Duration::from_millis(1))) && !turns.is_resting(end)
+        };
+        assert!(!turns.is_resting(start) && !turns.has_failed());
+        for pause in [20, 40, 80, 160, 300, 300] {
+            turns.fail(start, None);
+            assert!(rests_for(pause), "{pause}");
+        }
+        turns.fail(start, Some(Duration::from_secs(700)));
+        assert!(rests_for(700) && turns.has_failed());
+        turns.fail(start, Some(Duration::MAX));
+        assert!(rests_for(3600));
+        turns.succeed();
+        assert!(!turns.is_resting(start) && !turns.has_failed());
+    }
 }

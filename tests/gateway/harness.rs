@@ -209,7 +209,8 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 /// Somebody with a browser: keeps cookies, follows nothing by itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Visitor {
-    address: SocketAddr,
+    /// Where the visitor finds the gateway.
+    pub(crate) address: SocketAddr,
     /// The host that the visitor says.
     pub(crate) host: String,
     /// Cookies by name.
@@ -411,4 +412,14 @@ fn join_chunks(mut body: &str) -> String {
 /// A port where nobody listens.
 pub(crate) async fn closed_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// Waits until something is so.
+pub(crate) async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it comes to be so");
 }

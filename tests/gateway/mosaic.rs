@@ -42,7 +42,7 @@ const LOGOUT: &str = "/cis/v1/auth/session/logout";
 
 static KEY: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate(KeySize::Rsa2048).unwrap());
 
-fn sign(claims: &Value) -> String {
+pub(crate) fn sign(claims: &Value) -> String {
     let part = |value: &Value| base64url(value.to_string().as_bytes());
     let signed = format!("{}.{}", part(&json!({"alg": "RS256", "kid": "k1"})), part(claims));
     let mut signature = vec![0; KEY.public_modulus_len()];
@@ -50,7 +50,7 @@ fn sign(claims: &Value) -> String {
     format!("{signed}.{}", base64url(&signature))
 }
 
-fn key_set() -> Value {
+pub(crate) fn key_set() -> Value {
     let public = KEY.public_key();
     let n = base64url(public.modulus().big_endian_without_leading_zero());
     let e = base64url(public.exponent().big_endian_without_leading_zero());
@@ -72,13 +72,13 @@ fn access_claims() -> Value {
     merged(user_claims(), json!({"aud": "userid-api", "client_id": "client-1", "roles": []}))
 }
 
-fn merged(mut object: Value, more: Value) -> Value {
+pub(crate) fn merged(mut object: Value, more: Value) -> Value {
     let Value::Object(more) = more else { panic!("an object") };
     object.as_object_mut().unwrap().extend(more);
     object
 }
 
-fn without(mut object: Value, member: &str) -> Value {
+pub(crate) fn without(mut object: Value, member: &str) -> Value {
     object.as_object_mut().unwrap().remove(member);
     object
 }
