@@ -5,12 +5,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::{StatusCode, header};
+use http::{Method, header};
 use pingora::proxy::Session;
 use tower::ServiceExt as _;
 
 use super::refusal;
 use crate::portal::Visit;
+use crate::portal::answer::{Refusal, Refuser};
 
 /// The portal's forms are small; nothing longer is read.
 const MOST_BODY_BYTES: usize = 64 * 1024;
@@ -21,12 +22,17 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// When the visitor's connection fails.
-pub(super) async fn call(session: &mut Session, portal: &Router, uri: http::Uri, visit: Visit) -> pingora::Result<u16> {
+pub(super) async fn call(
+    session: &mut Session,
+    portal: &Router,
+    uri: http::Uri,
+    visit: Visit,
+    refuser: &Refuser<'_>,
+) -> pingora::Result<u16> {
     let body = match read_body(session).await? {
         Ok(body) => body,
         Err(status) => {
-            let mut answer = http::Response::new(Body::empty());
-            *answer.status_mut() = status;
+            let answer = refuser.answer(Refusal::Status(status), &session.req_header().headers);
             return refusal::write(session, answer).await;
         }
     };
@@ -41,11 +47,15 @@ pub(super) async fn call(session: &mut Session, portal: &Router, uri: http::Uri,
 }
 
 /// Reads a small body whole, or says with which status it is refused.
-async fn read_body(session: &mut Session) -> pingora::Result<Result<Bytes, StatusCode>> {
+async fn read_body(session: &mut Session) -> pingora::Result<Result<Bytes, u16>> {
     let headers = &session.req_header().headers;
+    // What nobody reads closes the connection after the answer.
+    if session.req_header().method != Method::POST {
+        return Ok(Ok(Bytes::new()));
+    }
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > MOST_BODY_BYTES as u64) {
-        return Ok(Err(StatusCode::PAYLOAD_TOO_LARGE));
+        return Ok(Err(413));
     }
     if headers.contains_key(header::EXPECT) {
         session.write_continue_response().await?;
@@ -54,7 +64,7 @@ async fn read_body(session: &mut Session) -> pingora::Result<Result<Bytes, Statu
     let reading = async {
         while let Some(chunk) = session.read_request_body().await? {
             if body.len() + chunk.len() > MOST_BODY_BYTES {
-                return Ok(Err(StatusCode::PAYLOAD_TOO_LARGE));
+                return Ok(Err(413));
             }
             body.extend_from_slice(&chunk);
         }
@@ -64,6 +74,6 @@ async fn read_body(session: &mut Session) -> pingora::Result<Result<Bytes, Statu
         Ok(Ok(Ok(()))) => Ok(Ok(body.freeze())),
         Ok(Ok(Err(status))) => Ok(Err(status)),
         Ok(Err(error)) => Err(error),
-        Err(_) => Ok(Err(StatusCode::REQUEST_TIMEOUT)),
+        Err(_) => Ok(Err(408)),
     }
 }
