@@ -22,10 +22,10 @@ use crate::identity::headers::{BadHeaderName, Plan};
 use crate::mosaic::{self, BadConnection, Mosaic};
 use crate::pages::{self, Pages};
 use crate::portal::{Parts, Portal};
+use crate::proxy::Proxy;
 use crate::proxy::edge::{Connections, Edge};
 use crate::proxy::headers::Managed;
 use crate::proxy::route::{BadUpstream, Table};
-use crate::proxy::{Limits, Proxy};
 use crate::session::cookie::Jar;
 use crate::session::{Chain, Sessions};
 use crate::store::{self, Shared};
@@ -191,7 +191,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
     };
 
     let address = local_address(&listener, config.listen);
-    let (proxy, connections) = serve_proxy(proxy, &config.limits, &config.trusted_proxies, listener, stopping);
+    let (proxy, connections) = serve_proxy(proxy, listener, stopping);
     let admin_address = local_address(&admin_listener, config.admin.listen);
     let admin = Admin { readiness: readiness.clone(), metrics, hosts: config.admin.hosts.clone() };
     helpers.push(serve(admin_listener, admin::router(admin), closing.clone()));
@@ -267,15 +267,11 @@ fn local_address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
 }
 
 /// Serves the proxy until it is told to stop.
-fn serve_proxy(
-    proxy: Proxy,
-    limits: &Limits,
-    trusted: &[ipnet::IpNet],
-    listener: TcpListener,
-    stopping: watch::Receiver<bool>,
-) -> (JoinHandle<()>, Connections) {
+fn serve_proxy(proxy: Proxy, listener: TcpListener, stopping: watch::Receiver<bool>) -> (JoinHandle<()>, Connections) {
     let conf = Arc::new(ServerConf { upstream_keepalive_pool_size: 256, max_retries: 3, ..ServerConf::default() });
-    let edge = Edge::new(http_proxy(&conf, proxy), limits, trusted);
+    let (limits, trusted) = (proxy.limits.clone(), proxy.trusted_proxies.clone());
+    let sessions = Arc::clone(&proxy.sessions);
+    let edge = Edge::new(http_proxy(&conf, proxy), &limits, &trusted, sessions);
     let connections = edge.connections();
     let name = local_address(&listener, loopback()).to_string();
     let mut service = Service::new("gateway".to_owned(), edge);

@@ -110,7 +110,7 @@ pub struct Context {
     request_id: HeaderValue,
     client: IpAddr,
     target: Option<Target>,
-    pass: Option<Pass>,
+    pass: Option<Arc<Pass>>,
     verdict: &'static str,
     connects: usize,
     body_bytes: u64,
@@ -167,6 +167,7 @@ impl Proxy {
             Verdict::Pass(pass) if self.is_foreign_upgrade(request, context, &pass) => {
                 Decision::Refuse(Refusal::ForeignOrigin)
             }
+            Verdict::Pass(_) if self.announces_too_much(request) => Decision::Refuse(Refusal::Status(413)),
             Verdict::Pass(pass) => Decision::Forward(pass),
             Verdict::SignIn => Decision::SignIn,
             Verdict::Refuse => match visitor {
@@ -179,12 +180,14 @@ impl Proxy {
     fn read(&self, request: &RequestHeader) -> Result<Target, Decision> {
         let raw = request.raw_path();
         canonical::check(&request.method, request.version, raw, &request.headers, &self.limits)?;
-        let authority = canonical::host(&request.headers)?;
+        let Authority { host, port } = canonical::host(&request.headers)?;
+        let authority = Authority { port: port.filter(|port| *port != self.public_url.scheme.default_port()), host };
         if !self.routes.serves(&authority) {
             return Err(Decision::Refuse(Refusal::UnknownHost));
         }
-        let path = CanonicalPath::parse(request.uri.path().as_bytes())?;
-        let path_and_query = match request.uri.query() {
+        let (path, query) = canonical::split_target(raw)?;
+        let path = CanonicalPath::parse(path)?;
+        let path_and_query = match query {
             Some(query) => format!("{}?{query}", path.as_str()),
             None => path.as_str().to_owned(),
         };
@@ -209,7 +212,13 @@ impl Proxy {
         let Some(origin) = request.headers.get(header::ORIGIN) else { return false };
         let Some(target) = &context.target else { return true };
         let ours = format!("{}://{}", self.public_url.scheme.as_str(), target.authority);
-        pass.visitor().is_some() && is_upgrade(&request.headers) && origin.as_bytes() != ours.as_bytes()
+        pass.visitor().is_some() && is_websocket(&request.headers) && origin.as_bytes() != ours.as_bytes()
+    }
+
+    /// A body that says itself that it is beyond the limit is not begun.
+    fn announces_too_much(&self, request: &RequestHeader) -> bool {
+        let length = canonical::body_length(request.version, &request.headers);
+        self.limits.body_bytes.is_some_and(|most| length.is_ok_and(|length| length > most))
     }
 
     /// The one place that says where a request goes. It takes leave to pass, and nothing else makes a peer.
@@ -222,7 +231,7 @@ impl Proxy {
         let mut peer = HttpPeer::new(address.map_err(Error::into_up)?, upstream.tls, upstream.host.clone());
         peer.group_key = route.pool;
         // A tunnel or a stream of events may be silent for long; the session's end is what ends it.
-        let open_ended = is_upgrade(&request.headers) || accepts_events(&request.headers);
+        let open_ended = is_websocket(&request.headers) || accepts_events(&request.headers);
         if let Some(options) = peer.get_mut_peer_options() {
             options.connection_timeout = Some(route.connect_timeout);
             options.total_connection_timeout = Some(route.connect_timeout);
@@ -263,22 +272,25 @@ fn written(authority: &Authority) -> String {
     authority.port.map_or_else(|| authority.host.clone(), |port| format!("{}:{port}", authority.host))
 }
 
-fn is_upgrade(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::UPGRADE)
+/// Other upgrades are not passed on: the framework takes them out of the request.
+fn is_websocket(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Whether the body has a length and a transfer coding: only the header as it was sent still shows both.
+fn has_two_lengths(session: &Session) -> bool {
+    session.req_header().headers.contains_key(header::TRANSFER_ENCODING)
+        && session.as_http1().is_some_and(|session| canonical::names_length(&session.get_headers_raw_bytes()))
 }
 
 fn accepts_events(headers: &HeaderMap) -> bool {
     headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
 }
 
-/// A WebSocket handshake is whole or it is none (RFC 6455 section 4.2.1). Other upgrades are not passed on: the
-/// framework takes them out of the request.
+/// A WebSocket handshake is whole or it is none (RFC 6455 section 4.2.1).
 fn check_upgrade(request: &RequestHeader) -> Result<(), Refusal> {
     let headers = &request.headers;
-    let is = |name: &str, expected: &str| {
-        headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(expected.as_bytes()))
-    };
-    if !is("upgrade", "websocket") {
+    if !is_websocket(headers) {
         return Ok(());
     }
     let tokens = headers.get_all(header::CONNECTION).into_iter().filter_map(|field| field.to_str().ok());
@@ -286,8 +298,10 @@ fn check_upgrade(request: &RequestHeader) -> Result<(), Refusal> {
     let whole = request.method == Method::GET
         && request.version == http::Version::HTTP_11
         && connected
-        && is("sec-websocket-version", "13")
-        && headers.get("sec-websocket-key").is_some_and(|key| key.len() == 24);
+        && headers.get("sec-websocket-version").is_some_and(|version| version == "13")
+        && headers.get("sec-websocket-key").is_some_and(|key| key.len() == 24)
+        && !headers.contains_key(header::CONTENT_LENGTH)
+        && !headers.contains_key(header::TRANSFER_ENCODING);
     if whole { Ok(()) } else { Err(Refusal::BadRequest) }
 }
 
@@ -332,7 +346,11 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
-        let decision = self.decide(session.req_header(), context).await;
+        let decision = if has_two_lengths(session) {
+            Malformed::Framing.into()
+        } else {
+            self.decide(session.req_header(), context).await
+        };
         let request_id = context.request_id.to_str().unwrap_or_default().to_owned();
         let refuser = self.refuser(&request_id);
         let request = session.req_header();
@@ -340,7 +358,8 @@ impl ProxyHttp for Proxy {
         let answer = match decision {
             Decision::Forward(pass) => {
                 context.verdict = "forwarded";
-                context.pass = Some(pass);
+                let pass = context.pass.insert(Arc::new(pass));
+                edge::forwarded(pass);
                 return Ok(false);
             }
             Decision::Portal(target) => {
@@ -397,7 +416,7 @@ impl ProxyHttp for Proxy {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
         context: &mut Context,
@@ -405,6 +424,10 @@ impl ProxyHttp for Proxy {
         // An empty last chunk would be written as a second terminator (pingora issue 935).
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
+        }
+        // A tunnel is no body: it may be as long, and as quiet, as its two ends like.
+        if session.was_upgraded() {
+            return Ok(());
         }
         let now = self.clock.now();
         let begun_at = *context.body_begun_at.get_or_insert(now);
@@ -426,7 +449,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         _context: &mut Context,
     ) -> pingora::Result<()> {
-        if response.status == 101 && !is_upgrade(&session.req_header().headers) {
+        if response.status == 101 && !is_websocket(&session.req_header().headers) {
             return Err(
                 Error::explain(ErrorType::InvalidHTTPHeader, "the upstream switched protocols unasked").into_up()
             );
@@ -440,11 +463,11 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
+        headers::drop_own_cookies(response)?;
         if response.status.is_informational() && response.status != 101 {
             return Ok(());
         }
         response.remove_header("Keep-Alive");
-        headers::drop_own_cookies(response)?;
         if context.pass.as_ref().is_some_and(|pass| pass.route().access != Access::Public) {
             headers::make_private(response)?;
         }

@@ -183,6 +183,19 @@ impl Sessions {
         }
     }
 
+    /// A session that was found before as it is now; `None` once it is over. Looking is no use of it.
+    ///
+    /// # Errors
+    /// When the store cannot answer, and the session is not over by what was known of it.
+    pub async fn again(&self, live: &Live) -> Result<Option<Arc<Live>>, store::Error> {
+        let is_over = |live: &Live| live.ending(self.clock.now(), self.idle_timeout).is_some();
+        match self.load(live.id().clone()).await {
+            Ok(found) => Ok(found.filter(|found| !is_over(found))),
+            Err(_) if is_over(live) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A record without a note of use was not used for too long.
     async fn ending(&self, id: &SessionId) -> Result<Ending, store::Error> {
         let record = self.store.get(&record_name(id.key())).await?;

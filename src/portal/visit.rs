@@ -23,6 +23,9 @@ pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
         return false;
     }
     let field = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
+    if field("upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket")) {
+        return false;
+    }
     if let Some(mode) = field("sec-fetch-mode") {
         return mode == b"navigate" && field("sec-fetch-dest").is_none_or(|dest| dest == b"document");
     }
@@ -83,6 +86,8 @@ mod tests {
         check(&[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image"), html], false);
         check(&[html], true);
         check(&[html, ("x-requested-with", "XMLHttpRequest")], false);
+        check(&[html, ("upgrade", "WebSocket")], false);
+        check(&[html, ("upgrade", "h2c"), ("upgrade-insecure-requests", "1")], true);
         check(&[("accept", "application/json")], false);
         check(&[("accept", "*/*")], false);
         check(&[], false);

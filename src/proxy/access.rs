@@ -30,6 +30,11 @@ impl Pass {
         &self.route
     }
 
+    /// Whether the visitor would get it again, as they are now.
+    pub fn holds_for(&self, visitor: &Arc<Live>) -> bool {
+        matches!(decide(&self.route, Some(Arc::clone(visitor))), Verdict::Pass(_))
+    }
+
     /// The visitor whose identity the upstream is told.
     pub fn visitor(&self) -> Option<&Live> {
         self.visitor.as_deref()

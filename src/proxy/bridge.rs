@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header;
+use http::{Method, header};
 use pingora::proxy::Session;
 use tower::ServiceExt as _;
 
@@ -49,6 +49,10 @@ pub(super) async fn call(
 /// Reads a small body whole, or says why it is refused.
 async fn read_body(session: &mut Session) -> pingora::Result<Result<Bytes, Refusal>> {
     let headers = &session.req_header().headers;
+    // What nobody reads closes the connection after the answer.
+    if session.req_header().method != Method::POST {
+        return Ok(Ok(Bytes::new()));
+    }
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > MOST_BODY_BYTES as u64) {
         return Ok(Err(Refusal::Status(413)));

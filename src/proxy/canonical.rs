@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use ipnet::IpNet;
 
 use crate::origin::Authority;
@@ -145,6 +145,34 @@ fn is_dot_segment(segment: &str) -> bool {
     matches!(name, "." | "..") || (name.is_empty() && !segment.is_empty())
 }
 
+/// Path and query of a request target: in origin form, or in absolute form (RFC 9112 section 3.2), whose authority
+/// the framework has compared with `Host`. The framework makes `/` of any other target, so its reading is not used.
+pub fn split_target(raw: &[u8]) -> Result<(&[u8], Option<&str>), Malformed> {
+    let path_and_query = if raw.first() == Some(&b'/') { raw } else { behind_authority(raw).ok_or(Malformed::Path)? };
+    let mut halves = path_and_query.splitn(2, |byte| *byte == b'?');
+    let path = halves.next().filter(|path| !path.is_empty()).unwrap_or(b"/");
+    let query = halves.next().map(std::str::from_utf8).transpose().map_err(|_| Malformed::Path)?;
+    Ok((path, query))
+}
+
+fn behind_authority(raw: &[u8]) -> Option<&[u8]> {
+    let scheme = ["http://", "https://"]
+        .into_iter()
+        .find(|scheme| raw.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes())))?;
+    let rest = &raw[scheme.len()..];
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    Some(&rest[end..])
+}
+
+/// Whether a header as it was sent announces a length. The framework drops `Content-Length` where
+/// `Transfer-Encoding` stands too, and such a request may have been made for somebody who reads it otherwise.
+pub fn names_length(header: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-length:";
+    header
+        .split(|byte| *byte == b'\n')
+        .any(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))
+}
+
 /// The authority of a request, from its one `Host` field.
 pub fn host(headers: &HeaderMap) -> Result<Authority, Malformed> {
     let mut hosts = headers.get_all(HOST).iter();
@@ -168,13 +196,9 @@ pub fn check(
     if headers.len() > limits.header_fields || bytes > limits.header_bytes {
         return Err(Malformed::TooLarge);
     }
-    check_framing(version, headers)?;
-    match headers.get(EXPECT) {
-        Some(expectation) if !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
-            Err(Malformed::Expectation)
-        }
-        _ => Ok(()),
-    }
+    body_length(version, headers)?;
+    let met = |expectation: &HeaderValue| expectation.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if headers.get_all(EXPECT).iter().all(met) { Ok(()) } else { Err(Malformed::Expectation) }
 }
 
 /// RFC 9110, PATCH (RFC 5789), WebDAV and its kin (RFC 4918, 3253, 3648, 3744, 4791, 5323, 5842).
@@ -221,20 +245,24 @@ fn check_method(method: &Method) -> Result<(), Malformed> {
     }
 }
 
-fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), Malformed> {
+/// The length that a body says it has, 0 where it says nothing.
+///
+/// # Errors
+/// Where it can be read in more than one way, or not at all.
+pub fn body_length(version: Version, headers: &HeaderMap) -> Result<u64, Malformed> {
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     match (encodings.next(), lengths.next()) {
-        (None, None) => Ok(()),
+        (None, None) => Ok(0),
         (Some(encoding), None) => {
             let alone = encodings.next().is_none() && version != Version::HTTP_10;
             let chunked = encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
-            if alone && chunked { Ok(()) } else { Err(Malformed::Framing) }
+            if alone && chunked { Ok(0) } else { Err(Malformed::Framing) }
         }
         (None, Some(length)) => {
-            let digits = length.as_bytes();
-            let plain = (1..=19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-            if plain && lengths.next().is_none() { Ok(()) } else { Err(Malformed::Framing) }
+            let digits = length.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            let alone = lengths.next().is_none();
+            digits.filter(|_| alone).and_then(|digits| digits.parse().ok()).ok_or(Malformed::Framing)
         }
         (Some(_), Some(_)) => Err(Malformed::Framing),
     }
@@ -264,7 +292,6 @@ pub fn client_address(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) 
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -364,6 +391,32 @@ mod tests {
     }
 
     #[test]
+    fn targets_are_in_origin_form_or_absolute() {
+        let check = |raw: &[u8], expected: Option<(&str, Option<&str>)>| {
+            let expected = expected.map(|(path, query)| (path.as_bytes(), query)).ok_or(Malformed::Path);
+            assert_eq!(split_target(raw), expected, "{}", raw.escape_ascii());
+        };
+        check(b"/", Some(("/", None)));
+        check(b"/a?b?c", Some(("/a", Some("b?c"))));
+        check(b"/a?", Some(("/a", Some(""))));
+        check(b"http://a.example/b?c", Some(("/b", Some("c"))));
+        check(b"HTTPS://a.example:8443", Some(("/", None)));
+        check(b"http://a.example?c", Some(("/", Some("c"))));
+        check(b"/a?\xc3\xa9", Some(("/a", Some("é"))));
+        check(b"/a?\xff", None);
+        for raw in ["", "a", "?x", "*", "a.example:80", "ftp://a.example/", "http:/a", "http:a"] {
+            check(raw.as_bytes(), None);
+        }
+    }
+
+    #[test]
+    fn a_length_is_found_in_the_header_as_it_was_sent() {
+        assert!(names_length(b"POST / HTTP/1.1\r\nHost: a\r\nconTent-length: 5\r\n\r\n"));
+        assert!(names_length(b"POST / HTTP/1.1\nContent-Length:5\n\n"));
+        assert!(!names_length(b"POST /content-length: HTTP/1.1\r\nX-Content-Length: 5\r\n\r\n"));
+    }
+
+    #[test]
     fn a_request_has_one_host() {
         assert_eq!(host(&map(&[("host", "A.example:80")])).unwrap().host, "a.example");
         for fields in [
@@ -417,6 +470,7 @@ mod tests {
         assert_eq!(check("get", &[]), Err(501));
         assert_eq!(check("PUT", &[("expect", "100-Continue")]), Ok(()));
         assert_eq!(check("PUT", &[("expect", "200-ok")]), Err(417));
+        assert_eq!(check("PUT", &[("expect", "100-continue"), ("expect", "200-ok")]), Err(417));
     }
 
     #[test]

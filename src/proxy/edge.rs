@@ -1,4 +1,5 @@
-//! The edge of a connection: how many there may be, and how long a request header may take to arrive.
+//! The edge of a connection: how many there may be, how long a request header may take to arrive, and how long a
+//! request that was let pass may go on.
 //!
 //! The framework's own timeout restarts with each byte, so a header that trickles would be waited for without
 //! end; here the whole header has one deadline.
@@ -17,6 +18,8 @@ use pingora::server::ShutdownWatch;
 use tokio::sync::{Semaphore, watch};
 
 use super::Limits;
+use super::access::Pass;
+use crate::session::Sessions;
 
 /// Wraps the proxy with the limits of a connection.
 pub struct Edge<A> {
@@ -26,7 +29,11 @@ pub struct Edge<A> {
     header_timeout: Duration,
     keep_alive: Duration,
     trusted: Vec<IpNet>,
+    sessions: Arc<Sessions>,
 }
+
+/// Whether a forwarded request may go on is looked at this often: a WebSocket ends so soon after its session.
+const REVIEW: Duration = Duration::from_secs(2);
 
 /// The connections of a listener.
 #[derive(Clone)]
@@ -58,12 +65,14 @@ tokio::task_local! {
 }
 
 /// What a connection is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 enum Phase {
     /// The first request header is awaited.
     Opened,
     /// A request is answered.
     Busy,
+    /// A request is answered by an upstream that was told who the visitor is.
+    Forwarded(Arc<Pass>),
     /// A further request may come.
     Idle,
 }
@@ -71,6 +80,13 @@ enum Phase {
 /// Notes that a whole request header has arrived.
 pub fn header_arrived() {
     note(Phase::Busy);
+}
+
+/// Notes that a request goes on to an upstream.
+pub fn forwarded(pass: &Arc<Pass>) {
+    if pass.visitor().is_some() {
+        note(Phase::Forwarded(Arc::clone(pass)));
+    }
 }
 
 /// Notes that a request was answered.
@@ -85,7 +101,7 @@ fn note(phase: Phase) {
 
 impl<A> Edge<A> {
     /// Limits around `inner`; trusted proxies may open as many connections as there are.
-    pub fn new(inner: A, limits: &Limits, trusted: &[IpNet]) -> Self {
+    pub fn new(inner: A, limits: &Limits, trusted: &[IpNet], sessions: Arc<Sessions>) -> Self {
         Self {
             inner: Arc::new(inner),
             slots: Connections::new(limits.connections),
@@ -93,6 +109,7 @@ impl<A> Edge<A> {
             header_timeout: limits.header_timeout.0,
             keep_alive: limits.keep_alive.0,
             trusted: trusted.to_vec(),
+            sessions,
         }
     }
 
@@ -101,19 +118,36 @@ impl<A> Edge<A> {
         self.slots.clone()
     }
 
-    /// Returns when a header is overdue; never while a request is answered.
+    /// Returns when the connection must end: a header is overdue, or the leave that a request was forwarded with
+    /// is no more.
     async fn overdue(&self, mut phases: watch::Receiver<Phase>) {
         loop {
-            let phase = *phases.borrow_and_update();
-            let limit = match phase {
-                Phase::Opened => self.header_timeout,
-                Phase::Idle => self.keep_alive + self.header_timeout,
-                Phase::Busy => Duration::MAX,
+            let phase = phases.borrow_and_update().clone();
+            let over = async {
+                match phase {
+                    Phase::Opened => tokio::time::sleep(self.header_timeout).await,
+                    Phase::Idle => tokio::time::sleep(self.keep_alive + self.header_timeout).await,
+                    Phase::Forwarded(pass) => self.withdrawn(&pass).await,
+                    Phase::Busy => std::future::pending().await,
+                }
             };
-            match tokio::time::timeout(limit, phases.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return std::future::pending().await,
-                Err(_) => return,
+            tokio::select! {
+                changed = phases.changed() => if changed.is_err() { return std::future::pending().await },
+                () = over => return,
+            }
+        }
+    }
+
+    /// Returns when the visitor's session is over, or no longer names somebody whom the route lets pass. A store
+    /// that cannot answer ends nothing.
+    async fn withdrawn(&self, pass: &Pass) {
+        let Some(visitor) = pass.visitor() else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(REVIEW).await;
+            match self.sessions.again(visitor).await {
+                Ok(Some(visitor)) if pass.holds_for(&visitor) => {}
+                Ok(_) => return,
+                Err(error) => tracing::warn!(%error, "failed to look the session of an open request up"),
             }
         }
     }

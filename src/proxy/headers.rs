@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use http::header::{COOKIE, SET_COOKIE};
+use http::header::{COOKIE, HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 
@@ -13,7 +13,7 @@ use super::access::Pass;
 use crate::identity::headers::{Attribute, Plan, Preset};
 use crate::session::cookie;
 
-/// Names that only the gateway may write, with `_`, `.` and `-` taken for the same.
+/// Names that only the gateway may write, with `-` and every sign that a server could take for it made the same.
 pub struct Managed {
     folded: HashSet<String>,
 }
@@ -40,13 +40,14 @@ impl Managed {
         if name.contains('_') {
             return true;
         }
-        let name = if name.contains('.') { Cow::Owned(fold(name)) } else { Cow::Borrowed(name) };
+        let plain = name.bytes().all(|byte| byte == b'-' || byte.is_ascii_alphanumeric());
+        let name = if plain { Cow::Borrowed(name) } else { Cow::Owned(fold(name)) };
         FAMILIES.iter().any(|family| name.starts_with(family)) || self.folded.contains(&*name)
     }
 }
 
 fn fold(name: &str) -> String {
-    name.to_ascii_lowercase().replace(['_', '.'], "-")
+    name.to_ascii_lowercase().replace(|sign: char| !sign.is_ascii_alphanumeric(), "-")
 }
 
 /// Where a request came from, as the gateway vouches for it.
@@ -80,6 +81,7 @@ pub fn write(
     for (name, value) in pass.visitor().map_or(&[][..], |visitor| visitor.headers()) {
         request.insert_header(name.clone(), value.clone())?;
     }
+    request.insert_header(HOST, provenance.authority)?;
     request.insert_header("X-Forwarded-For", provenance.client.to_string())?;
     request.insert_header("X-Forwarded-Proto", provenance.scheme)?;
     request.insert_header("X-Forwarded-Host", provenance.authority)?;
@@ -105,9 +107,12 @@ pub fn drop_own_cookies(response: &mut ResponseHeader) -> pingora::Result<()> {
     Ok(())
 }
 
-/// Keeps shared caches from answers that were made for one visitor (RFC 9111 section 5.2.2.7).
+/// Keeps shared caches from answers that were made for one visitor (RFC 9111 section 5.2.2.7), also those that
+/// listen to a field of their own before `Cache-Control` (RFC 9213).
 pub fn make_private(response: &mut ResponseHeader) -> pingora::Result<()> {
     use http::header::CACHE_CONTROL;
+    response.remove_header("CDN-Cache-Control");
+    response.remove_header("Surrogate-Control");
     let fields: Vec<&str> =
         response.headers.get_all(CACHE_CONTROL).iter().filter_map(|field| field.to_str().ok()).collect();
     let directives = fields.iter().flat_map(|field| field.split(',')).map(str::trim).filter(|text| !text.is_empty());
@@ -148,6 +153,7 @@ mod tests {
             "x-forwarded-user",
             "x_forwarded_user",
             "x.forwarded.user",
+            "x!forwarded~user",
             "x-forwarded-anything",
             "forwarded",
             "x-real-ip",

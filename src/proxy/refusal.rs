@@ -71,10 +71,13 @@ pub(super) async fn write(session: &mut Session, answer: http::Response<Body>) -
     let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes) else {
         return pingora::Error::e_explain(pingora::ErrorType::InternalError, "an answer broke off");
     };
-    if status != http::StatusCode::NO_CONTENT {
+    // The answer to HEAD says what that to GET would (RFC 9110 section 9.3.2).
+    let head = session.req_header().method == Method::HEAD;
+    let said = head && parts.headers.contains_key(header::CONTENT_LENGTH);
+    if status != http::StatusCode::NO_CONTENT && !said {
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
-    let end = body.is_empty() || session.req_header().method == Method::HEAD;
+    let end = body.is_empty() || head;
     session.write_response_header(Box::new(ResponseHeader::from(parts)), end).await?;
     if !end {
         session.write_response_body(Some(body), true).await?;

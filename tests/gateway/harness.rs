@@ -20,6 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::recorder::Recorder;
+use crate::wire::Wire;
 
 /// The host that visitors say in every story that does not set another.
 pub(crate) const HOST: &str = "localhost:8080";
@@ -52,6 +53,13 @@ allow = ["*"]
 upstream = "http://{upstream}"
 "#
     )
+}
+
+/// A configuration with other routes: `UPSTREAM` in them stands for the URL of the recorder, in its quotes.
+pub(crate) fn with_routes(configuration: &str, routes: &str) -> String {
+    let (rest, route) = configuration.split_once("[[route]]").unwrap();
+    let upstream = route.trim().strip_prefix("upstream = ").unwrap();
+    format!("{rest}{}", routes.replace("UPSTREAM", upstream))
 }
 
 /// A running gateway with what a story needs around it.
@@ -137,6 +145,11 @@ impl Gate {
     pub(crate) async fn mails(&self) -> usize {
         self.running.settle().await;
         self.store.index_members("issuer/mails").await.unwrap().len()
+    }
+
+    /// A connection of the story's own.
+    pub(crate) async fn wire(&self) -> Wire {
+        Wire::connect(self.running.address).await
     }
 
     /// Sends bytes as they are and gives the answer. The request should ask for the connection to be closed.

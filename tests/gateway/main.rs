@@ -1,17 +1,22 @@
 //! The stories: the real program, driven over sockets as visitors, operators and attackers do.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails, and says where")]
 
+mod access;
 mod architecture;
 mod asking;
 mod at_rest;
 mod budgets;
 mod callback;
 mod config;
+mod cookies;
 mod failing_store;
 mod flow;
+mod framing;
 mod harness;
+mod headers;
 mod instances;
 mod issuer;
+mod limits;
 mod logs;
 mod mosaic;
 mod outages;
@@ -20,6 +25,7 @@ mod program;
 mod radicale;
 mod recorder;
 mod redis_server;
+mod refusals;
 mod renewal;
 mod return_targets;
 mod sessions;
@@ -27,4 +33,8 @@ mod sign_out;
 mod stand_in;
 mod store;
 mod store_outages;
+mod streams;
+mod targets;
+mod upstreams;
 mod walk;
+mod wire;
