@@ -83,7 +83,8 @@ pub(super) async fn redeem(
         return Ok(caller.other_browser());
     }
     match portal.attempts.standing(&state, browser.as_ref()).await? {
-        Standing::Unknown => match present {
+        Standing::Expired(attempt) if present.is_some() => Ok(see_other(&attempt.return_to)),
+        Standing::Unknown | Standing::Expired(_) => match present {
             Some(_) => Ok(see_other("/")),
             None => caller.expired(&state).await,
         },
@@ -263,7 +264,7 @@ impl Caller<'_> {
             None => Standing::Unknown,
         };
         let attempt = match standing {
-            Standing::Open(attempt) | Standing::Used(attempt) => Some(attempt),
+            Standing::Open(attempt) | Standing::Used(attempt) | Standing::Expired(attempt) => Some(attempt),
             Standing::OtherBrowser | Standing::Unknown => None,
         };
         let page = self.portal.refuser(self.visit).show(&LinkExpired {

@@ -22,6 +22,9 @@ const MOST_PER_BROWSER: usize = 8;
 /// How long a browser's cookie is kept: longer than any link works.
 const COOKIE_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
+/// How long an attempt is remembered after its link works no more.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+
 /// One sign-in in progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -52,10 +55,23 @@ pub enum Standing {
     Open(Attempt),
     /// The attempt of this browser, whose link was followed before.
     Used(Attempt),
+    /// The attempt of this browser, whose link works no more.
+    Expired(Attempt),
     /// There is such an attempt, and it is another browser's.
     OtherBrowser,
-    /// There is none: it expired, or never was.
+    /// There is none: it expired long ago, or never was.
     Unknown,
+}
+
+impl Attempt {
+    fn is_open(&self, now: Timestamp) -> bool {
+        now < self.expires_at
+    }
+
+    /// What came too late can be asked for again at once, as long as the attempt is remembered.
+    fn forgotten_at(&self) -> Timestamp {
+        self.expires_at.plus(REMEMBERED)
+    }
 }
 
 /// A browser, as its cookie names it.
@@ -133,7 +149,7 @@ impl Attempts {
         let fingerprint = secret::fingerprint(state.expose());
         self.write(browser, &fingerprint, attempt).await?;
         let member = format!("{:020}:{fingerprint}", attempt.begun_at.unix_millis());
-        self.store.index_add(&browser.index_name(), &member, attempt.expires_at).await?;
+        self.store.index_add(&browser.index_name(), &member, attempt.forgotten_at()).await?;
         let mut members = self.members(browser).await?;
         while members.len() > MOST_PER_BROWSER {
             let (member, fingerprint) = members.remove(0);
@@ -146,7 +162,7 @@ impl Attempts {
     async fn write(&self, browser: &Browser, fingerprint: &str, attempt: &Attempt) -> Result<(), store::Error> {
         let name = record_name(fingerprint);
         let record = serde_json::to_vec(attempt).expect("an attempt has string keys only");
-        self.store.put(&name, &browser.seal().close(&name, &record), attempt.expires_at).await
+        self.store.put(&name, &browser.seal().close(&name, &record), attempt.forgotten_at()).await
     }
 
     /// Members of the browser's index with the fingerprints of their states, oldest first.
@@ -164,8 +180,12 @@ impl Attempts {
         let name = record_name(fingerprint);
         let Some(record) = self.store.get(&name).await? else { return Ok(None) };
         let opened = browser.seal().open(&name, &record).ok();
-        let attempt: Option<Attempt> = opened.and_then(|record| serde_json::from_slice(&record).ok());
-        Ok(attempt.filter(|attempt| self.clock.now() < attempt.expires_at))
+        Ok(opened.and_then(|record| serde_json::from_slice(&record).ok()))
+    }
+
+    async fn read_open(&self, browser: &Browser, fingerprint: &str) -> Result<Option<Attempt>, store::Error> {
+        let attempt = self.read(browser, fingerprint).await?;
+        Ok(attempt.filter(|attempt| attempt.is_open(self.clock.now())))
     }
 
     /// The browser's newest attempt: what its waiting page is about.
@@ -174,7 +194,7 @@ impl Attempts {
     /// When the store cannot answer.
     pub async fn newest(&self, browser: &Browser) -> Result<Option<Attempt>, store::Error> {
         for (_, fingerprint) in self.members(browser).await?.into_iter().rev() {
-            if let Some(attempt) = self.read(browser, &fingerprint).await? {
+            if let Some(attempt) = self.read_open(browser, &fingerprint).await? {
                 return Ok(Some(attempt));
             }
         }
@@ -209,7 +229,11 @@ impl Attempts {
         let Some(browser) = browser else { return Ok(Standing::OtherBrowser) };
         let Some(attempt) = self.read(browser, &fingerprint).await? else { return Ok(Standing::OtherBrowser) };
         let used = self.store.get(&claim_name(&fingerprint)).await?.is_some();
-        Ok(if used { Standing::Used(attempt) } else { Standing::Open(attempt) })
+        Ok(match used {
+            true => Standing::Used(attempt),
+            false if attempt.is_open(self.clock.now()) => Standing::Open(attempt),
+            false => Standing::Expired(attempt),
+        })
     }
 
     /// Claims the attempt: of many callers one is told `true`.
@@ -217,7 +241,7 @@ impl Attempts {
     /// # Errors
     /// When the store cannot answer.
     pub async fn claim(&self, state: &str, attempt: &Attempt) -> Result<bool, store::Error> {
-        self.store.put_if_absent(&claim_name(&secret::fingerprint(state)), &[], attempt.expires_at).await
+        self.store.put_if_absent(&claim_name(&secret::fingerprint(state)), &[], attempt.forgotten_at()).await
     }
 
     /// Remembers where a used link led, so that following it again leads there too.
@@ -227,7 +251,7 @@ impl Attempts {
     pub async fn finish(&self, state: &str, attempt: &Attempt) -> Result<(), store::Error> {
         let name = claim_name(&secret::fingerprint(state));
         let landing = landing_seal(state).close(&name, attempt.return_to.as_bytes());
-        self.store.put(&name, &landing, attempt.expires_at).await
+        self.store.put(&name, &landing, attempt.forgotten_at()).await
     }
 
     /// Where a used link led.
@@ -248,7 +272,7 @@ impl Attempts {
     pub async fn has_open(&self, browser: &Browser) -> Result<bool, store::Error> {
         for (_, fingerprint) in self.members(browser).await? {
             let claimed = self.store.get(&claim_name(&fingerprint)).await?.is_some();
-            if !claimed && self.read(browser, &fingerprint).await?.is_some() {
+            if !claimed && self.read_open(browser, &fingerprint).await?.is_some() {
                 return Ok(true);
             }
         }
