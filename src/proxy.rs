@@ -31,6 +31,7 @@ pub mod access;
 mod bridge;
 pub mod canonical;
 pub mod edge;
+mod handshake;
 pub mod headers;
 mod refusal;
 pub mod route;
@@ -238,6 +239,9 @@ impl Proxy {
             options.read_timeout = (!open_ended).then_some(route.response_timeout);
             options.write_timeout = Some(route.response_timeout);
             options.idle_timeout = Some(UPSTREAM_IDLE);
+        }
+        if is_websocket(&request.headers) {
+            handshake::prepare(&mut peer);
         }
         Ok(Box::new(peer))
     }

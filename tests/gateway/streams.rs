@@ -60,6 +60,17 @@ async fn messages_pass_for_somebody_who_is_signed_in_however_quiet_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tunnel_stays_open_however_fast_the_application_answers() {
+    let gate = Gate::with(|text| with_routes(&text, DEMO)).await;
+    let ada = gate.signed_in("ada@example.com").await;
+    // Without care a few in a hundred are closed at once (pingora issue 946).
+    for round in 0..100 {
+        let mut socket = open(&gate, &ada).await;
+        assert_eq!(echo(&mut socket, "hello").await, Some(Message::text("hello")), "round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_socket_ends_with_the_session() {
     let gate = Gate::with(|text| with_routes(&text, DEMO)).await;
     let mut ada = gate.signed_in("ada@example.com").await;

@@ -1,5 +1,6 @@
 //! Applications that are down, silent, broken or unwise: the visitor learns what to do and stays signed in.
 
+use http::Method;
 use tokio::net::TcpListener;
 
 use crate::harness::{Gate, HOST, closed_port, parse, with_routes};
@@ -39,6 +40,13 @@ async fn an_application_that_is_down_costs_nobody_their_session() {
         "request_id": told.header("x-request-id"),
     });
     assert_eq!((told.status.as_u16(), told.json()), (502, expected));
+    let handshake = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    assert_eq!(ada.program().send(Method::GET, "/down", &handshake, "").await.json()["error"], "upstream_failed");
     assert_eq!(ada.open("/").await.body, "hello");
 }
 

@@ -1,0 +1,88 @@
+//! The connections that WebSocket handshakes go out on.
+//!
+//! The framework waits for an upstream's answer and for the end of the request at the same time, and takes one by
+//! chance where both are there. An upstream that switches protocols before the end of the empty request was seen
+//! finds its tunnel closed (pingora issue 946). On these connections the answer is never there first.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::connectors::L4Connect;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::protocols::l4::stream::Stream;
+use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, OrErr as _};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Makes `peer` one for a handshake: its connections are no other request's.
+pub(super) fn prepare(peer: &mut HttpPeer) {
+    peer.group_key = peer.group_key.wrapping_add(1);
+    peer.options.custom_l4 = Some(Arc::new(Connector));
+    // What is left of a refused handshake is not kept.
+    peer.options.idle_timeout = Some(Duration::ZERO);
+}
+
+#[derive(Debug)]
+struct Connector;
+
+#[async_trait]
+impl L4Connect for Connector {
+    async fn connect(&self, address: &SocketAddr) -> pingora::Result<Stream> {
+        let Some(address) = address.as_inet() else {
+            return Error::e_explain(ErrorType::ConnectNoRoute, "the upstream has no Internet address");
+        };
+        let stream = TcpStream::connect(address).await.or_err(ErrorType::ConnectError, "for a WebSocket handshake")?;
+        Ok(VirtualSocketStream::new(Box::new(Socket { stream, rests: 0 })).into())
+    }
+}
+
+/// A socket that lets everything else have its turn between a write and the next read.
+#[derive(Debug)]
+struct Socket {
+    stream: TcpStream,
+    rests: u8,
+}
+
+/// One turn is enough, unless the runtime breaks in just there.
+const RESTS: u8 = 3;
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(rests) = self.rests.checked_sub(1) {
+            self.rests = rests;
+            task.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_read(task, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.rests = RESTS;
+        Pin::new(&mut self.stream).poll_write(task, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(task)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(task)
+    }
+}
+
+impl VirtualSocket for Socket {
+    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
+        match option {
+            VirtualSockOpt::NoDelay => self.stream.set_nodelay(true),
+            _ => Ok(()),
+        }
+    }
+}
