@@ -86,7 +86,7 @@ fn all(pages: &Pages, text: &str) -> Vec<(String, String)> {
     for (kind, status) in [(ProblemKind::Own, 500), (ProblemKind::Upstream, 502), (ProblemKind::Unavailable, 503)] {
         add(&format!("problem, {kind:?}"), pages.show(&Problem { kind, status }, frame));
     }
-    add("sign-in unavailable", pages.show(&SignInUnavailable { return_to: text() }, frame));
+    add("sign-in unavailable", pages.show(&SignInUnavailable {}, frame));
     add("too many requests", pages.show(&TooManyRequests { until: later }, frame));
     add("sign out", pages.show(&SignOut { csrf: text(), address: text() }, frame));
     add("signed out", pages.show(&SignedOut { everywhere: false }, frame));

@@ -209,11 +209,9 @@ pub enum ProblemKind {
 }
 
 /// Mosaic or the issuer cannot be reached: nobody can sign in, everybody else can carry on.
-#[derive(Clone, Debug, Serialize)]
-pub struct SignInUnavailable {
-    /// Where sign-in leads, once it works.
-    pub return_to: String,
-}
+/// It leads to where the visitor is: a link that came back works when it is opened again.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SignInUnavailable {}
 
 /// 429, outside of the waiting page.
 #[derive(Clone, Copy, Debug, Serialize)]

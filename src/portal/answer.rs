@@ -223,7 +223,7 @@ impl Refuser<'_> {
             Refusal::NotFound => self.show(&pages::NotFound {}),
             Refusal::UnknownHost => self.show(&pages::UnknownHost {}),
             Refusal::TooManyRequests { until } => self.show(&pages::TooManyRequests { until }),
-            Refusal::SignInUnavailable => self.show(&pages::SignInUnavailable { return_to: "/".to_owned() }),
+            Refusal::SignInUnavailable => self.show(&pages::SignInUnavailable {}),
             Refusal::UpstreamFailed | Refusal::UpstreamTimedOut => problem(ProblemKind::Upstream),
             Refusal::StoreUnavailable => problem(ProblemKind::Unavailable),
             Refusal::Internal | Refusal::SignInFailed => problem(ProblemKind::Own),

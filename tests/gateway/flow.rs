@@ -8,8 +8,8 @@ use wiremock::ResponseTemplate;
 use crate::harness::{Answer, Gate, Visitor};
 use crate::mosaic::{merged, sign, without};
 use crate::stand_in::{
-    ADA, AUTHENTICATE, CLIENT_SECRET, CODE, Call, HOST, LOGOUT, REFRESH_TOKEN, SEND, SESSION, SILENT, StandIn, TOKEN,
-    USERS, assert_signed_out, visitor,
+    ADA, AUTHENTICATE, CLIENT_SECRET, CODE, Call, HOST, JWT, LOGOUT, REFRESH_TOKEN, SEND, SESSION, SILENT, StandIn,
+    TOKEN, USERS, assert_signed_out, visitor,
 };
 
 const BEARER: &str = "Bearer the-token-of-the-client";
@@ -74,7 +74,7 @@ async fn mosaic_is_asked_exactly_this_and_its_secrets_stay_inside() {
 
     let forwarded = gate.recorder.requests().into_iter().map(|request| request.head);
     let seen: String = shown.iter().map(|answer| format!("{answer:?}")).chain(forwarded).collect();
-    for secret in [CODE, state, SESSION, REFRESH_TOKEN, CLIENT_SECRET, "the-token-of-the-client", "eyJ"] {
+    for secret in [CODE, state, SESSION, REFRESH_TOKEN, CLIENT_SECRET, "the-token-of-the-client", JWT] {
         assert!(!seen.contains(secret), "{secret} is in {seen}");
     }
 }

@@ -13,11 +13,12 @@ use http::{HeaderMap, Method, StatusCode};
 use linkgate::clock::{Clock, Timestamp};
 use linkgate::config::Config;
 use linkgate::gateway::{self, Running};
+use linkgate::secret::random_bytes;
 use linkgate::store::Shared;
 use linkgate::store::memory::Memory;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::recorder::Recorder;
 use crate::wire::Wire;
@@ -424,7 +425,14 @@ fn join_chunks(mut body: &str) -> String {
 
 /// A port where nobody listens.
 pub(crate) async fn closed_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
+}
+
+/// A port that the system gives to nobody who asks for any port: it gives those from 32768.
+pub(crate) fn free_port() -> u16 {
+    let mut ports = std::iter::repeat_with(|| 10_000 + u16::from_be_bytes(random_bytes()) % 22_000);
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(free).unwrap()
 }
 
 /// Waits until something is so.

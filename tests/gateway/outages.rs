@@ -22,6 +22,7 @@ fn assert_sign_in_unavailable(answer: &Answer) {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
     assert_eq!(answer.header("retry-after"), "5");
     assert_eq!(answer.heading(), "Sign-in is not available just now");
+    assert!(answer.body.contains("href=\"\">Try again</a>"), "the same page is opened again: {answer:?}");
     assert!(!answer.headers.contains_key("set-cookie"), "{answer:?}");
 }
 

@@ -1,9 +1,11 @@
 //! A real Redis server for the tests, on a port of its own.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
+
+use crate::harness::free_port;
 
 /// Starts the server and kills it when its input ends, so that it goes even when the test program is killed.
 const GUARD: &str = r#"redis-server "$@" & server=$!; read -r _; kill -9 $server; wait $server 2>/dev/null"#;
@@ -74,10 +76,6 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn spawn(port: u16) -> Option<Child> {

@@ -36,6 +36,8 @@ pub(crate) const ADA: &str = "ada@example.com";
 pub(crate) const CODE: &str = "the-code-of-a-followed-link";
 pub(crate) const CLIENT_SECRET: &str = "the-secret-of-the-client-at-mosaic";
 pub(crate) const SESSION: &str = "the-session-at-mosaic";
+/// How every token begins.
+pub(crate) const JWT: &str = "eyJhbGciOi";
 pub(crate) const REFRESH_TOKEN: &str = "the-refresh-token";
 
 /// One call as it arrived.
