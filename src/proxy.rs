@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, header};
 use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -19,27 +19,29 @@ use pingora::{Error, ErrorSource, ErrorType, OrErr as _};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
-use crate::origin::{Authority, Origin};
+use crate::origin::Origin;
 use crate::pages::Pages;
+use crate::portal::Visit;
 use crate::portal::answer::{HSTS, Refusal, Refuser};
-use crate::portal::{Visit, return_to};
-use crate::session::{Live, Sessions};
+use crate::session::Sessions;
 use crate::setting::Span;
 use crate::telemetry::{ACCESS, Metrics, OpenRequest};
 
 pub mod access;
 mod bridge;
 pub mod canonical;
+mod decision;
 pub mod edge;
 mod handshake;
 pub mod headers;
 mod refusal;
 pub mod route;
 
-use access::{Access, Pass, Verdict};
-use canonical::{CanonicalPath, Malformed};
+use access::{Access, Pass};
+use decision::{Decision, Target};
+use handshake::is_websocket;
 use headers::{Managed, Provenance};
-use route::{Route, Table};
+use route::Table;
 
 /// `[limits]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -119,109 +121,7 @@ pub struct Context {
     _open: OpenRequest,
 }
 
-/// A request's host and path in their one spelling.
-struct Target {
-    authority: String,
-    host: String,
-    path: CanonicalPath,
-    /// Path and query, as the upstream gets them.
-    path_and_query: String,
-}
-
-/// What becomes of a request before any upstream hears of it.
-enum Decision {
-    Forward(Pass),
-    Portal(Target),
-    SignIn,
-    NoAccess(Arc<Live>),
-    Refuse(Refusal),
-}
-
-impl From<Malformed> for Decision {
-    fn from(malformed: Malformed) -> Self {
-        Self::Refuse(refusal::of_malformed(malformed))
-    }
-}
-
 impl Proxy {
-    /// The whole decision about a request: everything that can refuse it comes before anything is forwarded.
-    async fn decide(&self, request: &RequestHeader, context: &mut Context) -> Decision {
-        let target = match self.read(request) {
-            Ok(target) => target,
-            Err(decision) => return decision,
-        };
-        if let Some(ours) = own_path(&target, &self.public_url) {
-            return if ours { Decision::Portal(target) } else { Decision::Refuse(Refusal::NotFound) };
-        }
-        let Some(route) = self.routes.find(&target.host, &target.path).cloned() else {
-            return Decision::Refuse(Refusal::NotFound);
-        };
-        context.target = Some(target);
-        if let Err(refusal) = check_upgrade(request) {
-            return Decision::Refuse(refusal);
-        }
-        let visitor = match self.visitor(&route, &request.headers).await {
-            Ok(visitor) => visitor,
-            Err(refusal) => return Decision::Refuse(refusal),
-        };
-        match access::decide(&route, visitor.clone()) {
-            Verdict::Pass(pass) if self.is_foreign_upgrade(request, context, &pass) => {
-                Decision::Refuse(Refusal::ForeignOrigin)
-            }
-            Verdict::Pass(_) if self.announces_too_much(request) => Decision::Refuse(Refusal::Status(413)),
-            Verdict::Pass(pass) => Decision::Forward(pass),
-            Verdict::SignIn => Decision::SignIn,
-            Verdict::Refuse => match visitor {
-                Some(visitor) => Decision::NoAccess(visitor),
-                None => Decision::SignIn,
-            },
-        }
-    }
-
-    fn read(&self, request: &RequestHeader) -> Result<Target, Decision> {
-        let raw = request.raw_path();
-        canonical::check(&request.method, request.version, raw, &request.headers, &self.limits)?;
-        let Authority { host, port } = canonical::host(&request.headers)?;
-        let authority = Authority { port: port.filter(|port| *port != self.public_url.scheme.default_port()), host };
-        if !self.routes.serves(&authority) {
-            return Err(Decision::Refuse(Refusal::UnknownHost));
-        }
-        let (path, query) = canonical::split_target(raw)?;
-        let path = CanonicalPath::parse(path)?;
-        let path_and_query = match query {
-            Some(query) => format!("{}?{query}", path.as_str()),
-            None => path.as_str().to_owned(),
-        };
-        Ok(Target { authority: written(&authority), host: authority.host, path, path_and_query })
-    }
-
-    /// The visitor, where the route wants to know.
-    async fn visitor(&self, route: &Route, headers: &HeaderMap) -> Result<Option<Arc<Live>>, Refusal> {
-        if route.access == Access::Public {
-            return Ok(None);
-        }
-        let found = self.sessions.find(headers).await.map_err(|error| {
-            tracing::error!(error = %crate::session::Chain(&error), "failed to look a session up");
-            Refusal::StoreUnavailable
-        })?;
-        Ok(found.live())
-    }
-
-    /// A page of another site must not open a WebSocket in a visitor's name: browsers send cookies along and
-    /// apply no same-origin policy (RFC 6455 section 10.2).
-    fn is_foreign_upgrade(&self, request: &RequestHeader, context: &Context, pass: &Pass) -> bool {
-        let Some(origin) = request.headers.get(header::ORIGIN) else { return false };
-        let Some(target) = &context.target else { return true };
-        let ours = format!("{}://{}", self.public_url.scheme.as_str(), target.authority);
-        pass.visitor().is_some() && is_websocket(&request.headers) && origin.as_bytes() != ours.as_bytes()
-    }
-
-    /// A body that says itself that it is beyond the limit is not begun.
-    fn announces_too_much(&self, request: &RequestHeader) -> bool {
-        let length = canonical::body_length(request.version, &request.headers);
-        self.limits.body_bytes.is_some_and(|most| length.is_ok_and(|length| length > most))
-    }
-
     /// The one place that says where a request goes. It takes leave to pass, and nothing else makes a peer.
     async fn forward(&self, pass: &Pass, request: &RequestHeader, connects: usize) -> pingora::Result<Box<HttpPeer>> {
         let route = pass.route();
@@ -264,49 +164,8 @@ const VISITOR_TIMEOUT: Duration = Duration::from_secs(60);
 /// The rate of a body is judged once it had this long.
 const BODY_GRACE: Duration = Duration::from_secs(30);
 
-/// Whether a path is the portal's: `Some(true)` on the public host, `Some(false)` in any other spelling or place.
-fn own_path(target: &Target, public_url: &Origin) -> Option<bool> {
-    let own = return_to::OWN_PREFIX;
-    let start = target.path.as_str().get(..own.len())?;
-    let ends = matches!(target.path.as_str().as_bytes().get(own.len()), None | Some(b'/' | b';'));
-    (start.eq_ignore_ascii_case(own) && ends).then(|| target.path.is_below(own) && target.host == public_url.host)
-}
-
-fn written(authority: &Authority) -> String {
-    authority.port.map_or_else(|| authority.host.clone(), |port| format!("{}:{port}", authority.host))
-}
-
-/// Other upgrades are not passed on: the framework takes them out of the request.
-fn is_websocket(headers: &HeaderMap) -> bool {
-    headers.get(header::UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
-}
-
-/// Whether the body has a length and a transfer coding: only the header as it was sent still shows both.
-fn has_two_lengths(session: &Session) -> bool {
-    session.req_header().headers.contains_key(header::TRANSFER_ENCODING)
-        && session.as_http1().is_some_and(|session| canonical::names_length(&session.get_headers_raw_bytes()))
-}
-
 fn accepts_events(headers: &HeaderMap) -> bool {
     headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
-}
-
-/// A WebSocket handshake is whole or it is none (RFC 6455 section 4.2.1).
-fn check_upgrade(request: &RequestHeader) -> Result<(), Refusal> {
-    let headers = &request.headers;
-    if !is_websocket(headers) {
-        return Ok(());
-    }
-    let tokens = headers.get_all(header::CONNECTION).into_iter().filter_map(|field| field.to_str().ok());
-    let connected = tokens.flat_map(|field| field.split(',')).any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
-    let whole = request.method == Method::GET
-        && request.version == http::Version::HTTP_11
-        && connected
-        && headers.get("sec-websocket-version").is_some_and(|version| version == "13")
-        && headers.get("sec-websocket-key").is_some_and(|key| key.len() == 24)
-        && !headers.contains_key(header::CONTENT_LENGTH)
-        && !headers.contains_key(header::TRANSFER_ENCODING);
-    if whole { Ok(()) } else { Err(Refusal::BadRequest) }
 }
 
 #[async_trait]
@@ -350,11 +209,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
-        let decision = if has_two_lengths(session) {
-            Malformed::Framing.into()
-        } else {
-            self.decide(session.req_header(), context).await
-        };
+        let decision = self.decide(session, context).await;
         let request_id = context.request_id.to_str().unwrap_or_default().to_owned();
         let refuser = self.refuser(&request_id);
         let request = session.req_header();

@@ -1,4 +1,4 @@
-//! The connections that WebSocket handshakes go out on.
+//! WebSocket handshakes: what one is, and the connections that they go out on.
 //!
 //! The framework waits for an upstream's answer and for the end of the request at the same time, and takes one by
 //! chance where both are there. An upstream that switches protocols before the end of the empty request was seen
@@ -11,7 +11,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::{HeaderMap, Method, header};
 use pingora::connectors::L4Connect;
+use pingora::http::RequestHeader;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
@@ -19,6 +21,31 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::portal::answer::Refusal;
+
+/// Other upgrades are not passed on: the framework takes them out of the request.
+pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// A WebSocket handshake is whole or it is none (RFC 6455 section 4.2.1).
+pub(super) fn check_upgrade(request: &RequestHeader) -> Result<(), Refusal> {
+    let headers = &request.headers;
+    if !is_websocket(headers) {
+        return Ok(());
+    }
+    let tokens = headers.get_all(header::CONNECTION).into_iter().filter_map(|field| field.to_str().ok());
+    let connected = tokens.flat_map(|field| field.split(',')).any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
+    let whole = request.method == Method::GET
+        && request.version == http::Version::HTTP_11
+        && connected
+        && headers.get("sec-websocket-version").is_some_and(|version| version == "13")
+        && headers.get("sec-websocket-key").is_some_and(|key| key.len() == 24)
+        && !headers.contains_key(header::CONTENT_LENGTH)
+        && !headers.contains_key(header::TRANSFER_ENCODING);
+    if whole { Ok(()) } else { Err(Refusal::BadRequest) }
+}
 
 /// Makes `peer` one for a handshake: its connections are no other request's.
 pub(super) fn prepare(peer: &mut HttpPeer) {

@@ -1,0 +1,143 @@
+//! Everything that can refuse a request, in its order, before anything is forwarded.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, header};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+
+use super::access::{self, Access, Pass, Verdict};
+use super::canonical::{self, CanonicalPath, Malformed};
+use super::handshake::{check_upgrade, is_websocket};
+use super::route::Route;
+use super::{Context, Proxy, refusal};
+use crate::origin::{Authority, Origin};
+use crate::portal::answer::Refusal;
+use crate::portal::return_to;
+use crate::session::Live;
+
+/// A request's host and path in their one spelling.
+pub(super) struct Target {
+    pub(super) authority: String,
+    host: String,
+    pub(super) path: CanonicalPath,
+    /// Path and query, as the upstream gets them.
+    pub(super) path_and_query: String,
+}
+
+/// What becomes of a request before any upstream hears of it.
+pub(super) enum Decision {
+    Forward(Pass),
+    Portal(Target),
+    SignIn,
+    NoAccess(Arc<Live>),
+    Refuse(Refusal),
+}
+
+impl From<Malformed> for Decision {
+    fn from(malformed: Malformed) -> Self {
+        Self::Refuse(refusal::of_malformed(malformed))
+    }
+}
+
+impl Proxy {
+    /// The whole decision about a request: everything that can refuse it comes before anything is forwarded.
+    pub(super) async fn decide(&self, session: &Session, context: &mut Context) -> Decision {
+        if has_two_lengths(session) {
+            return Malformed::Framing.into();
+        }
+        let request = session.req_header();
+        let target = match self.read(request) {
+            Ok(target) => target,
+            Err(decision) => return decision,
+        };
+        if let Some(ours) = own_path(&target, &self.public_url) {
+            return if ours { Decision::Portal(target) } else { Decision::Refuse(Refusal::NotFound) };
+        }
+        let Some(route) = self.routes.find(&target.host, &target.path).cloned() else {
+            return Decision::Refuse(Refusal::NotFound);
+        };
+        context.target = Some(target);
+        if let Err(refusal) = check_upgrade(request) {
+            return Decision::Refuse(refusal);
+        }
+        let visitor = match self.visitor(&route, &request.headers).await {
+            Ok(visitor) => visitor,
+            Err(refusal) => return Decision::Refuse(refusal),
+        };
+        match access::decide(&route, visitor.clone()) {
+            Verdict::Pass(pass) if self.is_foreign_upgrade(request, context, &pass) => {
+                Decision::Refuse(Refusal::ForeignOrigin)
+            }
+            Verdict::Pass(_) if self.announces_too_much(request) => Decision::Refuse(Refusal::Status(413)),
+            Verdict::Pass(pass) => Decision::Forward(pass),
+            Verdict::SignIn => Decision::SignIn,
+            Verdict::Refuse => match visitor {
+                Some(visitor) => Decision::NoAccess(visitor),
+                None => Decision::SignIn,
+            },
+        }
+    }
+
+    fn read(&self, request: &RequestHeader) -> Result<Target, Decision> {
+        let raw = request.raw_path();
+        canonical::check(&request.method, request.version, raw, &request.headers, &self.limits)?;
+        let Authority { host, port } = canonical::host(&request.headers)?;
+        let authority = Authority { port: port.filter(|port| *port != self.public_url.scheme.default_port()), host };
+        if !self.routes.serves(&authority) {
+            return Err(Decision::Refuse(Refusal::UnknownHost));
+        }
+        let (path, query) = canonical::split_target(raw)?;
+        let path = CanonicalPath::parse(path)?;
+        let path_and_query = match query {
+            Some(query) => format!("{}?{query}", path.as_str()),
+            None => path.as_str().to_owned(),
+        };
+        Ok(Target { authority: written(&authority), host: authority.host, path, path_and_query })
+    }
+
+    /// The visitor, where the route wants to know.
+    async fn visitor(&self, route: &Route, headers: &HeaderMap) -> Result<Option<Arc<Live>>, Refusal> {
+        if route.access == Access::Public {
+            return Ok(None);
+        }
+        let found = self.sessions.find(headers).await.map_err(|error| {
+            tracing::error!(error = %crate::session::Chain(&error), "failed to look a session up");
+            Refusal::StoreUnavailable
+        })?;
+        Ok(found.live())
+    }
+
+    /// A page of another site must not open a WebSocket in a visitor's name: browsers send cookies along and
+    /// apply no same-origin policy (RFC 6455 section 10.2).
+    fn is_foreign_upgrade(&self, request: &RequestHeader, context: &Context, pass: &Pass) -> bool {
+        let Some(origin) = request.headers.get(header::ORIGIN) else { return false };
+        let Some(target) = &context.target else { return true };
+        let ours = format!("{}://{}", self.public_url.scheme.as_str(), target.authority);
+        pass.visitor().is_some() && is_websocket(&request.headers) && origin.as_bytes() != ours.as_bytes()
+    }
+
+    /// A body that says itself that it is beyond the limit is not begun.
+    fn announces_too_much(&self, request: &RequestHeader) -> bool {
+        let length = canonical::body_length(request.version, &request.headers);
+        self.limits.body_bytes.is_some_and(|most| length.is_ok_and(|length| length > most))
+    }
+}
+
+/// Whether a path is the portal's: `Some(true)` on the public host, `Some(false)` in any other spelling or place.
+fn own_path(target: &Target, public_url: &Origin) -> Option<bool> {
+    let own = return_to::OWN_PREFIX;
+    let start = target.path.as_str().get(..own.len())?;
+    let ends = matches!(target.path.as_str().as_bytes().get(own.len()), None | Some(b'/' | b';'));
+    (start.eq_ignore_ascii_case(own) && ends).then(|| target.path.is_below(own) && target.host == public_url.host)
+}
+
+fn written(authority: &Authority) -> String {
+    authority.port.map_or_else(|| authority.host.clone(), |port| format!("{}:{port}", authority.host))
+}
+
+/// Whether the body has a length and a transfer coding: only the header as it was sent still shows both.
+fn has_two_lengths(session: &Session) -> bool {
+    session.req_header().headers.contains_key(header::TRANSFER_ENCODING)
+        && session.as_http1().is_some_and(|session| canonical::names_length(&session.get_headers_raw_bytes()))
+}
