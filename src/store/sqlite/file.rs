@@ -1,6 +1,6 @@
 //! Opening the file: who may read it, whose it is, and which format it has.
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -40,21 +40,21 @@ const SCHEMA: &str = "
 /// Opens the store at `path`, and makes it first where there is none.
 pub(super) fn create_or_open(path: &Path) -> Result<Connection, OpenError> {
     create(path).map_err(|source| unusable(path, source))?;
+    // Several processes may start on a new file at once, and a file is not changed to a write-ahead log by two.
+    let turn = take_turn(path).map_err(|source| unusable(path, source))?;
     let mut file = connect(path)?;
-    // Several processes may start on a new file at once: the one that gets the lock writes the schema.
     if identify(path, &file)? == Found::Empty {
         let transaction = file
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|source| not_opened(path, source))?;
-        if identify(path, &transaction)? == Found::Empty {
-            transaction
-                .execute_batch(SCHEMA)
-                .and_then(|()| transaction.pragma_update(None, "application_id", APPLICATION_ID))
-                .and_then(|()| transaction.pragma_update(None, "user_version", FORMAT))
-                .map_err(|source| not_opened(path, source))?;
-        }
+        transaction
+            .execute_batch(SCHEMA)
+            .and_then(|()| transaction.pragma_update(None, "application_id", APPLICATION_ID))
+            .and_then(|()| transaction.pragma_update(None, "user_version", FORMAT))
+            .map_err(|source| not_opened(path, source))?;
         transaction.commit().map_err(|source| not_opened(path, source))?;
     }
+    drop(turn);
     Ok(file)
 }
 
@@ -71,6 +71,14 @@ pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
         Ok(file)
     };
     open().map_err(|source| not_opened(path, source))
+}
+
+/// Waits until no other process opens a store in the same folder; the turn ends when it is dropped.
+fn take_turn(path: &Path) -> io::Result<File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = File::open(folder)?;
+    folder.lock()?;
+    Ok(folder)
 }
 
 /// Makes the folder and the file, for this user alone. SQLite gives the files beside it the same mode.
