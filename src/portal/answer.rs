@@ -62,8 +62,20 @@ struct Refused<'a> {
 pub enum Refusal {
     /// The request has two readings or lacks a part.
     BadRequest,
+    /// What was typed is no mail address.
+    NoAddress,
     /// A form whose token is not this browser's.
     StaleForm,
+    /// The browser came back without the cookie it was given.
+    CookiesBlocked,
+    /// A link that was asked for in another browser.
+    OtherBrowser,
+    /// A link that works no more.
+    LinkExpired,
+    /// A link that was followed before.
+    LinkUsed,
+    /// A link in whose place a newer one was mailed.
+    LinkReplaced,
     /// Nobody is signed in.
     SignInRequired,
     /// Signed in, and not allowed.
@@ -101,9 +113,11 @@ impl Refusal {
         let status = match self {
             Self::BadRequest => 400,
             Self::SignInRequired => 401,
-            Self::StaleForm | Self::NoAccess | Self::ForeignOrigin => 403,
+            Self::StaleForm | Self::NoAccess | Self::ForeignOrigin | Self::CookiesBlocked | Self::OtherBrowser => 403,
             Self::NotFound => 404,
+            Self::LinkExpired | Self::LinkUsed | Self::LinkReplaced => 410,
             Self::UnknownHost => 421,
+            Self::NoAddress => 422,
             Self::TooManyRequests { .. } => 429,
             Self::Internal => 500,
             Self::SignInFailed | Self::UpstreamFailed => 502,
@@ -118,7 +132,13 @@ impl Refusal {
     pub const fn code(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
+            Self::NoAddress => "no_address",
             Self::StaleForm => "stale_form",
+            Self::CookiesBlocked => "cookies_blocked",
+            Self::OtherBrowser => "other_browser",
+            Self::LinkExpired => "link_expired",
+            Self::LinkUsed => "link_used",
+            Self::LinkReplaced => "link_replaced",
             Self::SignInRequired => "sign_in_required",
             Self::NoAccess => "no_access",
             Self::ForeignOrigin => "foreign_origin",
@@ -145,7 +165,13 @@ impl Refusal {
     const fn message(self) -> &'static str {
         match self {
             Self::BadRequest => "The request is malformed.",
+            Self::NoAddress => "That isn't a complete email address.",
             Self::StaleForm => "The form is out of date. Open the page again.",
+            Self::CookiesBlocked => "Sign-in needs cookies.",
+            Self::OtherBrowser => "Open this link where you started.",
+            Self::LinkExpired => "This link has expired.",
+            Self::LinkUsed => "This link was already used.",
+            Self::LinkReplaced => "There's a newer email. Use the link in it.",
             Self::SignInRequired => "Sign in to go on.",
             Self::NoAccess => "You don't have access.",
             Self::ForeignOrigin => "This connection may be opened from pages of this site only.",
@@ -202,6 +228,16 @@ impl Refuser<'_> {
         answer
     }
 
+    /// The same for a refusal that has a page of its own.
+    pub fn answer_with<V: View>(&self, view: &V, refusal: Refusal, headers: &HeaderMap) -> Response {
+        if !visit::wants_page(headers) {
+            return self.answer(refusal, headers);
+        }
+        let mut page = self.show(view);
+        *page.status_mut() = refusal.status();
+        page
+    }
+
     fn json(&self, refusal: Refusal) -> Response {
         let sign_in = matches!(refusal, Refusal::SignInRequired);
         let refused = Refused {
@@ -227,9 +263,9 @@ impl Refuser<'_> {
             Refusal::UpstreamFailed | Refusal::UpstreamTimedOut => problem(ProblemKind::Upstream),
             Refusal::StoreUnavailable => problem(ProblemKind::Unavailable),
             Refusal::Internal | Refusal::SignInFailed => problem(ProblemKind::Own),
-            Refusal::SignInRequired | Refusal::NoAccess | Refusal::ForeignOrigin | Refusal::Status(_) => {
-                self.show(&pages::Refused { status })
-            }
+            Refusal::OtherBrowser => self.show(&pages::OtherBrowser {}),
+            // What has a page of its own comes with it, by `answer_with`.
+            _ => self.show(&pages::Refused { status }),
         }
     }
 

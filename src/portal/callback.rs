@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::answer::{Failure, Refusal, see_other};
 use super::{Portal, Visit, text, visit};
 use crate::agent::Agent;
 use crate::identity::EmailAddress;
 use crate::mosaic::{AuthenticateMagicLink, Error as MosaicError, SignedIn};
-use crate::pages::{LinkExpired, LinkUsed, NewerEmail, OtherBrowser};
+use crate::pages::{LinkExpired, LinkUsed, NewerEmail, OtherBrowser, View};
 use crate::session::attempt::{Attempt, Browser, Standing, is_token};
 use crate::session::{Chain, Live};
 use crate::store;
@@ -219,13 +219,17 @@ impl Caller<'_> {
         tracing::info!(request.id = self.visit.request_id, reason, "did not redeem a link");
     }
 
+    fn refuse<V: View>(&self, page: &V, refusal: Refusal) -> Response {
+        self.portal.refuser(self.visit).answer_with(page, refusal, self.headers)
+    }
+
     fn csrf(&self) -> String {
         self.browser.map(Browser::csrf_token).unwrap_or_default()
     }
 
     fn other_browser(&self) -> Response {
         self.note("another browser than the one that asked");
-        (StatusCode::FORBIDDEN, self.portal.refuser(self.visit).show(&OtherBrowser {})).into_response()
+        self.refuse(&OtherBrowser {}, Refusal::OtherBrowser)
     }
 
     /// Signed in: goes on silently. Otherwise says that the link was used.
@@ -243,18 +247,17 @@ impl Caller<'_> {
 
     fn used_page(&self, address: Option<EmailAddress>, return_to: String) -> Response {
         self.note("the link was used before");
-        let page = self.portal.refuser(self.visit).show(&LinkUsed { address, csrf: self.csrf(), return_to });
-        (StatusCode::GONE, page).into_response()
+        self.refuse(&LinkUsed { address, csrf: self.csrf(), return_to }, Refusal::LinkUsed)
     }
 
     fn newer(&self, attempt: &Attempt, sent_at: crate::clock::Timestamp) -> Response {
-        let page = self.portal.refuser(self.visit).show(&NewerEmail {
+        let page = NewerEmail {
             sent_at,
             address: Some(attempt.address.clone()),
             csrf: self.csrf(),
             return_to: attempt.return_to.clone(),
-        });
-        (StatusCode::GONE, page).into_response()
+        };
+        self.refuse(&page, Refusal::LinkReplaced)
     }
 
     /// The link came too late, or Mosaic says so; where this browser asked, it can ask again at once.
@@ -267,13 +270,13 @@ impl Caller<'_> {
             Standing::Open(attempt) | Standing::Used(attempt) | Standing::Expired(attempt) => Some(attempt),
             Standing::OtherBrowser | Standing::Unknown => None,
         };
-        let page = self.portal.refuser(self.visit).show(&LinkExpired {
+        let page = LinkExpired {
             link_lifetime: self.portal.sign_in.link_lifetime,
             address: attempt.as_ref().map(|attempt| attempt.address.clone()),
             csrf: self.csrf(),
             return_to: attempt.map_or_else(|| "/".to_owned(), |attempt| attempt.return_to),
-        });
-        Ok((StatusCode::GONE, page).into_response())
+        };
+        Ok(self.refuse(&page, Refusal::LinkExpired))
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Failure, Refusal, see_other};
@@ -92,7 +92,14 @@ pub(super) async fn page(
     };
     let known = Browser::find(portal.jar, &headers);
     let browser = known.clone().unwrap_or_default();
-    let mut answer = portal.enter_address(&visit, &browser, &return_to, "", None, notice);
+    // Whoever comes back to use another address finds the one that was typed; without the store they type it again.
+    let waiting = match &known {
+        Some(browser) => portal.attempts.newest(browser).await.unwrap_or_default(),
+        None => None,
+    };
+    let address = waiting.map(|attempt| attempt.address.to_string()).unwrap_or_default();
+    let page = EnterAddress { address, notice, ..EnterAddress::of(&browser, &return_to) };
+    let mut answer = portal.refuser(&visit).show(&page);
     if known.is_none() {
         answer.headers_mut().append(header::SET_COOKIE, browser.cookie(portal.jar));
     }
@@ -108,25 +115,14 @@ fn query_value(query: Option<&str>, name: &str) -> String {
     pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned()).last().unwrap_or_default()
 }
 
-impl Portal {
-    fn enter_address(
-        &self,
-        visit: &Visit,
-        browser: &Browser,
-        return_to: &str,
-        typed: &str,
-        problem: Option<AddressProblem>,
-        notice: Option<Notice>,
-    ) -> Response {
-        self.refuser(visit).show(&EnterAddress {
+impl EnterAddress {
+    fn of(browser: &Browser, return_to: &str) -> Self {
+        Self {
             csrf: browser.csrf_token(),
             return_to: return_to.to_owned(),
             going_to: (return_to != "/").then(|| return_to.split(['?', '#']).next().unwrap_or("/").to_owned()),
-            address: typed.chars().take(254).collect(),
-            problem,
-            suggestion: None,
-            notice,
-        })
+            ..Self::default()
+        }
     }
 }
 
@@ -169,8 +165,8 @@ pub(super) async fn send(
     }
     let Some(browser) = Browser::find(portal.jar, &headers) else {
         let host = portal.public_url.host.clone();
-        let page = portal.refuser(&visit).show(&CookiesBlocked { host, return_to });
-        return Ok((StatusCode::FORBIDDEN, page).into_response());
+        let page = CookiesBlocked { host, return_to };
+        return Ok(portal.refuser(&visit).answer_with(&page, Refusal::CookiesBlocked, &headers));
     };
     if !secret::same(browser.csrf_token().as_bytes(), form.csrf.as_bytes()) {
         return Err(Refusal::StaleForm.into());
@@ -180,8 +176,9 @@ pub(super) async fn send(
         Err(problem) => {
             let empty = form.email.trim().is_empty() && problem == BadAddress::Incomplete;
             let problem = if empty { AddressProblem::Empty } else { AddressProblem::Incomplete };
-            let page = portal.enter_address(&visit, &browser, &return_to, &form.email, Some(problem), None);
-            return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+            let address = form.email.chars().take(254).collect();
+            let page = EnterAddress { address, problem: Some(problem), ..EnterAddress::of(&browser, &return_to) };
+            return Ok(portal.refuser(&visit).answer_with(&page, Refusal::NoAddress, &headers));
         }
     };
     if let Some(until) = portal.throttle.admit(visit.client).await? {

@@ -290,3 +290,30 @@ async fn send_again_works_on_a_waiting_page_whose_link_has_died() {
     let callback = visitor.press_link(&gate, "ada@example.com").await;
     assert_eq!(visitor.open(&callback).await.location(), "/x");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_is_told_in_json_what_a_person_is_told_on_a_page() {
+    let gate = Gate::start().await;
+    let mut visitor = gate.visitor();
+    let csrf = visitor.open(SIGN_IN).await.field("csrf");
+    let check = async |jar: bool, email: &str, status: u16, error: &str| {
+        let mut program = if jar { visitor.program() } else { gate.visitor().program() };
+        let answer = program.post(SIGN_IN, &[("email", email), ("csrf", &csrf)]).await;
+        assert_eq!((answer.status.as_u16(), answer.json()["error"].as_str()), (status, Some(error)), "{email:?}");
+    };
+    check(true, "not an address", 422, "no_address").await;
+    check(false, "ada@example.com", 403, "cookies_blocked").await;
+    let expired = visitor.program().open(&format!("/.linkgate/callback?code=x&state={}", "A".repeat(43))).await;
+    assert_eq!((expired.status.as_u16(), &expired.json()["error"]), (410, &"link_expired".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_typed_address_is_still_there_for_whoever_wants_to_correct_it() {
+    let gate = Gate::start().await;
+    let mut visitor = gate.visitor();
+    visitor.ask_for_link("ada@exmaple.com", "/x").await;
+    let page = visitor.open("/.linkgate/sign-in?return_to=/x").await;
+    assert!(page.body.contains("value=\"ada@exmaple.com\""), "{page:?}");
+    let somebody_else = gate.visitor().open(SIGN_IN).await;
+    assert!(!somebody_else.body.contains("ada@"), "{somebody_else:?}");
+}

@@ -36,8 +36,9 @@ async fn only_the_asking_browsers_own_navigation_redeems_a_link() {
 
     let mut stranger = gate.visitor();
     stranger.open("/.linkgate/sign-in").await;
-    let strangers = [gate.visitor(), stranger, visitor.clone().calling_itself(CHROME), visitor.program()];
-    for mut stranger in strangers {
+    let program = visitor.program().open(&callback).await;
+    assert_eq!((program.status, &program.json()["error"]), (StatusCode::FORBIDDEN, &"other_browser".into()));
+    for mut stranger in [gate.visitor(), stranger, visitor.clone().calling_itself(CHROME)] {
         let answer = stranger.open(&callback).await;
         assert_eq!((answer.status, answer.heading()), (StatusCode::FORBIDDEN, OTHER_BROWSER), "{stranger:?}");
         assert!(!answer.gives_session() && !answer.body.contains("ada@"), "{answer:?}");
