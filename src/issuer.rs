@@ -122,7 +122,7 @@ impl Issuer {
         }
         let keys = signing_key::KeyRing::load(&store, &clock).await?;
         let tenant = tenant::Tenant::load(&store).await?;
-        let composer = mail::Composer::new();
+        let composer = mail::Composer::new(pages.for_mail());
         let issuer = Self(Arc::new(Inner { config, settings, store, clock, pages, keys, tenant, composer }));
         for declared in &issuer.0.config.user {
             users::declare(&issuer.0, declared).await?;

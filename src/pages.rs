@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use minijinja::value::{Serde, merge_maps};
-use minijinja::{Environment, UndefinedBehavior, Value};
+use minijinja::{Environment, UndefinedBehavior, Value, context};
 use serde::Serialize;
 
 use crate::clock::Timestamp;
@@ -35,6 +35,7 @@ pub struct Pages {
     catalogue: Arc<Catalogue>,
     assets: Assets,
     app: String,
+    mail: Value,
 }
 
 /// What every page carries beside its own content.
@@ -124,14 +125,22 @@ impl Pages {
         environment.add_global("initial", initial.unwrap_or_default());
         environment.add_global("contact", Value::from(Serde(&contact)));
         environment.add_global("logo", assets.has_logo());
-        environment.add_global("accent", palette.light().to_string());
-        environment.add_global("on_accent", palette.on_light().to_string());
         environment.add_global("lang", ENGLISH);
         environment.add_global("dir", "ltr");
         for (name, source) in TEMPLATES {
             environment.add_template(name, source).map_err(|source| Error::Template { name, source })?;
         }
-        Ok(Self { environment, catalogue, assets, app })
+        let mail = context! {
+            accent => palette.light().to_string(),
+            on_accent => palette.on_light().to_string(),
+            contact => Value::from(Serde(&contact)),
+        };
+        Ok(Self { environment, catalogue, assets, app, mail })
+    }
+
+    /// What mail takes from the theme: `accent`, `on_accent` for text on it, and `contact` with `text` and `href`.
+    pub fn for_mail(&self) -> &Value {
+        &self.mail
     }
 
     /// The application's name: the theme's, or the public host.

@@ -102,8 +102,10 @@ fn formatted(moment: Timestamp, format: &str) -> String {
 pub(super) struct Composer(Environment<'static>);
 
 impl Composer {
-    pub(super) fn new() -> Self {
+    /// A composer in the operator's theme (see `Pages::for_mail`).
+    pub(super) fn new(theme: &Value) -> Self {
         let mut environment = Environment::new();
+        environment.add_global("theme", theme.clone());
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.expect("these two options contradict no delimiter"));
@@ -155,7 +157,11 @@ impl Composer {
 mod tests {
     use std::time::Duration;
 
+    use std::path::Path;
+
     use super::*;
+    use crate::origin::Origin;
+    use crate::pages::{Pages, Theme};
 
     fn facts(content: Option<EmailContent>) -> Facts<'static> {
         let asked_at = Timestamp::from_unix_seconds(1_767_262_830);
@@ -170,9 +176,27 @@ mod tests {
         }
     }
 
+    fn theme(accent: &str, contact: Option<&str>) -> Value {
+        let accent = Color::try_from(accent.to_owned()).unwrap();
+        let theme = Theme { accent: Some(accent), contact: contact.map(str::to_owned), ..Theme::default() };
+        let public_url = Origin::try_from("https://app.example.com".to_owned()).unwrap();
+        Pages::new(&theme, &public_url, Path::new("/")).unwrap().for_mail().clone()
+    }
+
     fn compose(facts: Facts<'_>) -> Mail {
         let to = EmailAddress::parse("ada@example.com").unwrap();
-        Composer::new().compose(&to, facts).unwrap()
+        Composer::new(&theme("#2f6f4f", None)).compose(&to, facts).unwrap()
+    }
+
+    #[test]
+    fn the_mail_has_the_operators_colour_and_contact() {
+        let to = EmailAddress::parse("ada@example.com").unwrap();
+        let composer = Composer::new(&theme("#123456", Some("help@example.com")));
+        let mail = composer.compose(&to, facts(None)).unwrap();
+        assert!(mail.html.contains("background:#123456") && mail.html.contains("href=\"mailto:help@example.com\""));
+        assert!(mail.text.ends_with("Questions? Ask help@example.com.\n"), "{}", mail.text);
+        let without = compose(facts(None));
+        assert!(!without.html.contains("Questions?") && !without.text.contains("Questions?"));
     }
 
     #[test]
