@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::route::{Allow, Route};
-use crate::identity::Identity;
+use crate::identity::{EmailAddress, Identity};
 use crate::session::Live;
 
 /// Who may pass a route.
@@ -64,6 +64,18 @@ pub fn decide(route: &Arc<Route>, visitor: Option<Arc<Live>>) -> Verdict {
 }
 
 impl Allow {
+    /// The same rule with its domains in the form that addresses have.
+    #[must_use]
+    pub fn canonical(mut self) -> Self {
+        for domain in &mut self.domains {
+            // `check` refuses what is no domain; here it stays as it is and names nobody.
+            if let Ok(address) = EmailAddress::parse(&format!("x@{domain}")) {
+                *domain = address.domain().to_owned();
+            }
+        }
+        self
+    }
+
     /// Whether any of the lists names the visitor; lists that are all empty name everyone.
     /// Addresses count only once they were verified.
     pub fn names(&self, identity: &Identity) -> bool {
@@ -83,7 +95,7 @@ impl Allow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{EmailAddress, Subject};
+    use crate::identity::Subject;
 
     fn ada() -> Identity {
         Identity {
@@ -116,6 +128,14 @@ mod tests {
         check("roles = ['admin']", true);
         check("roles = ['root']\ngroups = ['ops']", true);
         check("roles = ['root']\ngroups = ['dev']\naddresses = ['x@example.com']", false);
+    }
+
+    #[test]
+    fn a_domain_is_compared_in_the_form_that_addresses_have() {
+        let email = Some(EmailAddress::parse("ada@bücher.example").unwrap());
+        let ada = Identity { email, ..ada() };
+        assert!(allow("domains = ['Bücher.example']").canonical().names(&ada));
+        assert!(!allow("domains = ['bucher.example']").canonical().names(&ada));
     }
 
     #[test]

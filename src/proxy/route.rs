@@ -206,7 +206,7 @@ impl Route {
         let access = match config.access {
             AccessSetting::Public => Access::Public,
             AccessSetting::Optional => Access::Optional,
-            AccessSetting::SignedIn => Access::SignedIn(config.allow.clone().unwrap_or_default()),
+            AccessSetting::SignedIn => Access::SignedIn(config.allow.clone().unwrap_or_default().canonical()),
         };
         let mut hasher = DefaultHasher::new();
         (host, &path, &upstream).hash(&mut hasher);
@@ -273,6 +273,14 @@ mod tests {
         assert!(!serves("evil.test"));
         let path = CanonicalPath::parse(b"/").unwrap();
         assert!(table.find("app.example.com", &path).is_none(), "unmatched is refused");
+    }
+
+    #[test]
+    fn allowed_domains_are_kept_in_the_form_that_addresses_have() {
+        let table = table("[[route]]\nupstream = \"demo\"\nallow = { domains = [\"Bücher.example\"] }\n");
+        let routes: Vec<_> = table.routes().collect();
+        let domains = vec!["xn--bcher-kva.example".to_owned()];
+        assert_eq!(routes[0].access, Access::SignedIn(Allow { domains, ..Allow::default() }));
     }
 
     #[test]

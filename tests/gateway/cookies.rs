@@ -131,10 +131,16 @@ async fn a_session_cookie_with_any_byte_changed_signs_nobody_in() {
         others.push(format!("{}{}", &session[..session.len() - 1], char::from(byte)));
     }
     others.retain(|other| *other != session);
-    for other in others {
+    for other in &others {
         assert_eq!(ask(&gate, &[&format!("linkgate={other}")]).await.status, 401, "{other:?}");
     }
     assert!(gate.recorder.requests().is_empty());
+    // From now on the session is in memory, where the store is not asked.
+    assert_eq!(ask(&gate, &[&format!("linkgate={session}")]).await.status, 200);
+    for other in &others {
+        assert_eq!(ask(&gate, &[&format!("linkgate={other}")]).await.status, 401, "in memory: {other:?}");
+    }
+    assert_eq!(gate.recorder.requests().len(), 1);
     assert_eq!(ask(&gate, &[&format!("linkgate={session}")]).await.status, 200);
 }
 

@@ -8,7 +8,7 @@ use url::{Host, Url};
 use super::Check;
 use crate::identity::EmailAddress;
 use crate::origin::Authority;
-use crate::proxy::route::{AccessSetting, Allow, Config};
+use crate::proxy::route::{AccessSetting, Allow, Config, Upstream};
 
 impl Check<'_> {
     pub(super) fn routes(&mut self) {
@@ -108,6 +108,8 @@ impl Check<'_> {
             Some("is the gateway itself: requests would go round in circles")
         } else if reaches(&url, self.settings.admin.0.listen) {
             Some("is the gateway's own `admin.listen`, which visitors must not reach")
+        } else if Upstream::parse(upstream).is_err() {
+            Some("is no address that can be connected to: name a host and a port from 1 to 65535")
         } else {
             None
         };

@@ -367,6 +367,13 @@ upstream = "http://user:hunter2@x"
     check_after(
         r#"[[route]]
 path = "/x"
+upstream = "http://x:0"
+"#,
+        r#"gateway.toml:10:12: route[1].upstream: is no address that can be connected to: name a host and a port from 1 to 65535 (seen: "http://x:0")"#,
+    );
+    check_after(
+        r#"[[route]]
+path = "/x"
 upstream = "http://localhost:8080"
 "#,
         r#"gateway.toml:10:12: route[1].upstream: is the gateway itself: requests would go round in circles (seen: "http://localhost:8080")"#,
