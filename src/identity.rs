@@ -3,8 +3,14 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+mod claim;
 pub mod headers;
+mod identifier;
+
+pub use claim::{BadClaimPath, ClaimPath, Claimed};
+pub use identifier::{BadIdentifier, BadKind, Identifier, IdentifierKind};
 
 /// The name that Mosaic or the issuer gave a user for good (`sub` of their tokens).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -222,6 +228,37 @@ pub struct Identity {
     pub groups: Vec<String>,
     /// Roles, in the order in which they were given.
     pub roles: Vec<String>,
+    /// The phone number, where it was asked for.
+    #[serde(default)]
+    pub phone_number: Option<String>,
+    /// Permissions, where they were asked for.
+    #[serde(default)]
+    pub permissions: Vec<String>,
+    /// The organisation that was signed in to, where there is one.
+    #[serde(default)]
+    pub organization: Option<String>,
+    /// Further claims that headers and rules were configured with, as they came.
+    #[serde(default)]
+    pub claims: Map<String, Value>,
+}
+
+impl Identity {
+    /// Somebody of whom nothing but the subject is known.
+    pub fn new(subject: Subject) -> Self {
+        Self {
+            subject,
+            email: None,
+            email_verified: false,
+            name: None,
+            username: None,
+            groups: Vec::new(),
+            roles: Vec::new(),
+            phone_number: None,
+            permissions: Vec::new(),
+            organization: None,
+            claims: Map::new(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! One type, one method per call. Everything that it gives back was verified; why a call failed is in [`Error`].
 //! When to call, and what a visitor is told, is decided elsewhere.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,7 +18,9 @@ mod connection;
 mod error;
 pub mod id_token;
 mod key_set;
+mod login;
 mod magic_link;
+mod one_time_code;
 mod sessions;
 mod signed_in;
 mod single_flight;
@@ -27,9 +30,12 @@ mod wire;
 pub use call::Timeouts;
 pub use connection::{BadConnection, Connection};
 pub use error::Error;
-pub use magic_link::{AuthenticateMagicLink, EmailContent, SendMagicLink};
+pub use login::{ClaimsRequest, Device, Login, Wording};
+pub use magic_link::{EmailContent, SendMagicLink, Sent};
+pub use one_time_code::SendCode;
+pub use sessions::ListedSession;
 pub use signed_in::{Refreshed, SignedIn};
-pub use users::{User, UserStatus};
+pub use users::{NewName, NewUser, User, UserPage, UserStatus};
 
 use call::{ANSWER_LIMIT, Answer, Http, Repeat};
 use client_token::ClientTokens;
@@ -56,6 +62,35 @@ pub struct Config {
     pub client_secret_file: Option<PathBuf>,
     /// The environment variable that holds the client's secret.
     pub client_secret_env: Option<String>,
+    /// The `tid` of the tokens; with it, those of another tenant are refused.
+    pub tenant_id: Option<String>,
+    /// The resource of the application that access tokens are for; it becomes their `aud`.
+    pub resource: Option<String>,
+    /// The organisation that everybody signs in to.
+    pub organization: Option<String>,
+    /// The organisation that is signed in to on a host.
+    pub organization_by_host: BTreeMap<String, String>,
+    /// Whether a link to the sign-in page may name the organisation.
+    pub organization_from_link: bool,
+    /// Whose texts the mails have.
+    pub email_template: EmailTemplate,
+    /// Names addresses as `email`, which older versions of the API know instead of `identifier`.
+    pub legacy_email_field: bool,
+    /// Has Mosaic tie each login to the send before it by an ID.
+    pub request_ids: bool,
+    /// Tells Mosaic a lasting name of the browser.
+    pub device_ids: bool,
+}
+
+/// Whose texts the mails have that Mosaic sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EmailTemplate {
+    /// Those of the gateway, in its theme.
+    #[default]
+    Gateway,
+    /// Those of the tenant.
+    Tenant,
 }
 
 /// Where a Mosaic tenant lives.
@@ -129,16 +164,31 @@ impl Mosaic {
         repeat: Repeat,
         request: impl Fn(&Http) -> reqwest::RequestBuilder,
     ) -> Result<Answer, Error> {
+        self.call_up_to(ANSWER_LIMIT, call, repeat, request).await
+    }
+
+    /// The same, for an answer of at most `limit` bytes.
+    async fn call_up_to(
+        &self,
+        limit: usize,
+        call: &'static str,
+        repeat: Repeat,
+        request: impl Fn(&Http) -> reqwest::RequestBuilder,
+    ) -> Result<Answer, Error> {
         let Inner { http, client_tokens, .. } = &*self.0;
         let token = client_tokens.get().await?;
         let with = |token: &str| request(http).bearer_auth(token);
-        let answer = http.send(call, repeat, ANSWER_LIMIT, || with(token.expose())).await?;
+        let answer = http.send(call, repeat, limit, || with(token.expose())).await?;
         if answer.status != 401 {
             return Ok(answer);
         }
         client_tokens.forget(&token);
         let token = client_tokens.get().await?;
-        http.send(call, repeat, ANSWER_LIMIT, || with(token.expose())).await
+        http.send(call, repeat, limit, || with(token.expose())).await
+    }
+
+    fn wording(&self) -> &Wording {
+        &self.0.connection.wording
     }
 
     fn connection(&self) -> &Connection {

@@ -216,7 +216,8 @@ impl Check<'_> {
         for attribute in Attribute::ALL {
             let Some(name) = headers.name(attribute) else { continue };
             let key = format!("identity_headers.names.{}", attribute.as_str());
-            if let Some(message) = wrong_header(headers, attribute) {
+            let own = headers.names.get(&attribute).filter(|name| !name.is_empty());
+            if let Some(message) = own.and_then(|name| wrong_header(name)) {
                 self.refuse(&key, message, "");
             } else if let Some(other) = taken.insert(plain_name(name), attribute).filter(|_| is_read) {
                 // The preset has no name twice, so one of the two is the operator's own.
@@ -230,11 +231,22 @@ impl Check<'_> {
                 self.refuse(&key, message, "");
             }
         }
+        let mut extra: BTreeMap<String, &str> = BTreeMap::new();
+        for name in headers.extra.keys() {
+            let key = format!("identity_headers.extra.{name}");
+            let other = taken.get(&plain_name(name)).map(|attribute| attribute.as_str());
+            if let Some(message) = wrong_header(name) {
+                self.refuse(&key, message, "");
+            } else if let Some(other) = other.or_else(|| extra.insert(plain_name(name), name)).filter(|_| is_read) {
+                let message = format!("is also the header of `{other}`; case, `-`, `_` and `.` make no difference");
+                self.refuse(&key, message, "");
+            }
+        }
     }
 }
 
-/// Why the operator's name for `attribute` cannot be an identity header.
-fn wrong_header(headers: &headers::Config, attribute: Attribute) -> Option<&'static str> {
+/// Why a name of the operator's cannot be an identity header.
+fn wrong_header(name: &str) -> Option<&'static str> {
     // What the gateway or HTTP itself gives a meaning (RFC 9110 section 7.6.1).
     const TAKEN: [&str; 25] = [
         "accept-encoding",
@@ -263,7 +275,6 @@ fn wrong_header(headers: &headers::Config, attribute: Attribute) -> Option<&'sta
         "x-real-ip",
         "x-request-id",
     ];
-    let name = headers.names.get(&attribute).filter(|name| !name.is_empty())?;
     if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
         return Some("is not the name of a header field");
     }

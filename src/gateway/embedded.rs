@@ -18,7 +18,7 @@ use super::{Error, RETRY, local_address, loopback, serve};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::issuer::{self, Issuer};
-use crate::mosaic::Connection;
+use crate::mosaic::{Connection, Wording};
 use crate::pages::Pages;
 use crate::portal;
 use crate::portal::answer::{Failure, Refusal};
@@ -89,6 +89,7 @@ impl Embedded {
             issuer: Issuer::name(&self.settings.public_url),
             client_id: self.settings.client_id.clone(),
             client_secret: Secret::new(self.settings.client_secret.expose().clone()),
+            wording: Wording::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use super::Identity;
+use super::{ClaimPath, Claimed, Identity};
 
 /// Identity headers larger than this together leave out their lists: the bound that common servers set for one field.
 const MOST_BYTES: usize = 8 * 1024;
@@ -20,6 +20,8 @@ pub struct Config {
     pub preset: Preset,
     /// Names of one's own in place of the preset's; `""` leaves one out.
     pub names: BTreeMap<Attribute, String>,
+    /// Further headers by their names, each with the claim that it tells.
+    pub extra: BTreeMap<String, ClaimPath>,
 }
 
 /// Sets of header names that applications know.
@@ -107,20 +109,29 @@ impl Attribute {
     }
 }
 
-/// Which attribute goes out under which name.
+/// What one header tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan(Vec<(Attribute, HeaderName)>);
+enum Told {
+    Attribute(Attribute),
+    Claim(ClaimPath),
+}
+
+/// Which header tells what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan(Vec<(Told, HeaderName)>);
 
 impl Plan {
-    /// The preset's names with one's own in their place.
+    /// The preset's names with one's own in their place, and the further headers last.
     ///
     /// # Errors
     /// The first name of one's own that is not a header name.
     pub fn new(config: &Config) -> Result<Self, BadHeaderName> {
-        let named = Attribute::ALL.into_iter().filter_map(|attribute| Some((attribute, config.name(attribute)?)));
-        let parsed = named.map(|(attribute, name)| {
+        let usual = Attribute::ALL.into_iter();
+        let usual = usual.filter_map(|attribute| Some((Told::Attribute(attribute), config.name(attribute)?)));
+        let extra = config.extra.iter().map(|(name, path)| (Told::Claim(path.clone()), name.as_str()));
+        let parsed = usual.chain(extra).map(|(told, name)| {
             let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| BadHeaderName(name.to_owned()))?;
-            Ok((attribute, parsed))
+            Ok((told, parsed))
         });
         parsed.collect::<Result<_, _>>().map(Self)
     }
@@ -135,8 +146,8 @@ impl Plan {
     pub fn headers(&self, identity: &Identity) -> Vec<(HeaderName, HeaderValue)> {
         let mut budget = MOST_BYTES;
         let mut headers = Vec::with_capacity(self.0.len());
-        for (attribute, name) in &self.0 {
-            let Some(value) = attribute.value(identity) else { continue };
+        for (told, name) in &self.0 {
+            let Some(value) = told.value(identity) else { continue };
             let size = name.as_str().len() + value.len();
             if size > budget {
                 tracing::warn!(
@@ -157,6 +168,18 @@ impl Plan {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a header name")]
 pub struct BadHeaderName(pub String);
+
+impl Told {
+    fn value(&self, identity: &Identity) -> Option<HeaderValue> {
+        match self {
+            Self::Attribute(attribute) => attribute.value(identity),
+            Self::Claim(path) => match identity.claimed(path)? {
+                Claimed::One(text) => header_value(&encode(&text, false)),
+                Claimed::Many(texts) => list_value(&texts),
+            },
+        }
+    }
+}
 
 impl Attribute {
     fn value(self, identity: &Identity) -> Option<HeaderValue> {
@@ -216,13 +239,11 @@ mod tests {
 
     fn ada() -> Identity {
         Identity {
-            subject: Subject::try_from("u1".to_owned()).unwrap(),
             email: Some(EmailAddress::parse("ada@example.com").unwrap()),
             email_verified: true,
             name: Some("Ada Lovelace".to_owned()),
-            username: None,
             groups: vec!["ops".to_owned(), "a,b".to_owned()],
-            roles: vec![],
+            ..Identity::new(Subject::try_from("u1".to_owned()).unwrap())
         }
     }
 
@@ -278,6 +299,18 @@ mod tests {
         );
         let config = Config { names: [(Attribute::User, "no name".to_owned())].into(), ..Config::default() };
         assert_eq!(Plan::new(&config), Err(BadHeaderName("no name".to_owned())));
+    }
+
+    #[test]
+    fn further_headers_tell_claims() {
+        let config = "preset = 'remote-user'\nextra = { X-Team = 'custom_data.team', X-Sites = 'custom_data.sites', \
+                      X-Organization = 'organization', X-Nothing = 'custom_data.nothing' }";
+        let mut ada = ada();
+        ada.organization = Some("org-1".to_owned());
+        let data = serde_json::json!({"team": "R\r\nD", "sites": ["a,b", "c"]});
+        ada.claims.insert("custom_data".to_owned(), data);
+        let found = headers(&toml::from_str(config).unwrap(), &ada);
+        assert_eq!(found[4..], ["x-organization: org-1", "x-sites: a%2Cb,c", "x-team: R%0D%0AD"]);
     }
 
     #[test]

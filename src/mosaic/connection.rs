@@ -2,7 +2,7 @@
 
 use url::{Host, Url};
 
-use super::{Config, Region};
+use super::{Config, Region, Wording};
 use crate::secret::Secret;
 use crate::setting::{BadSecret, SecretSource};
 
@@ -21,6 +21,8 @@ pub struct Connection {
     pub client_id: String,
     /// The client's secret.
     pub client_secret: Secret<String>,
+    /// How calls are worded.
+    pub wording: Wording,
 }
 
 /// Why `[mosaic]` names no usable connection. Each message begins with the setting that it is about.
@@ -76,8 +78,20 @@ impl Config {
             issuer: issuer.filter(|issuer| !issuer.is_empty()).ok_or(BadConnection::Issuer)?,
             client_id: self.client_id.clone().filter(|id| !id.is_empty()).ok_or(BadConnection::ClientId)?,
             client_secret: self.client_secret()?,
+            wording: self.wording(),
             base_url,
         })
+    }
+
+    /// The wording without the claims, which headers and rules decide.
+    fn wording(&self) -> Wording {
+        Wording {
+            resource: self.resource.clone(),
+            tenant_id: self.tenant_id.clone(),
+            legacy_email: self.legacy_email_field,
+            request_ids: self.request_ids,
+            ..Wording::default()
+        }
     }
 
     fn client_secret(&self) -> Result<Secret<String>, BadConnection> {

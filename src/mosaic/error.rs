@@ -63,6 +63,24 @@ pub enum Error {
     /// The code is wrong, used, or too old.
     #[error("redeem the code: it is wrong, used or expired")]
     InvalidCode,
+    /// The typed code is not the one that was sent.
+    #[error("redeem the typed code: it is wrong")]
+    WrongCode,
+    /// The typed code came too late.
+    #[error("redeem the typed code: it has expired")]
+    CodeExpired,
+    /// Too many wrong codes were typed for this user.
+    #[error("redeem the typed code: there were too many wrong ones, and Mosaic takes none for a while")]
+    Locked,
+    /// The user has no address, or no phone number, that a code could be sent to.
+    #[error("send a code: the user has no address for it")]
+    NoAddress,
+    /// The tenant's application sends no codes.
+    #[error("send a code: switch one-time codes on for the Mosaic application, and set its mail or SMS provider up")]
+    CodesNotSetUp,
+    /// The user is not a member of the organisation.
+    #[error("sign in to the organisation: the user is not a member, or there is no such organisation")]
+    NotInOrganization,
     /// The session, or the refresh token, is over.
     #[error("find the session at Mosaic")]
     SessionNotFound,
@@ -84,7 +102,14 @@ pub enum Error {
 impl Error {
     /// Whether the answer is about the user alone: nothing is wrong with Mosaic, the way there, or our client.
     pub const fn is_about_the_user(&self) -> bool {
-        matches!(self, Self::UserNotFound | Self::UserNotActive | Self::SignUpNotAllowed)
+        matches!(
+            self,
+            Self::UserNotFound
+                | Self::UserNotActive
+                | Self::SignUpNotAllowed
+                | Self::NoAddress
+                | Self::NotInOrganization
+        )
     }
 
     /// Whether Mosaic did not take the call from our client at all: what the call was about is as it was.
@@ -149,10 +174,12 @@ impl Refusal {
             500..=599 => Error::ServerFault { status: self.status },
             403 if self.says(&["signup", "sign-up", "sign up"]) => Error::SignUpNotAllowed,
             403 if self.says(&["not active", "not_active"]) => Error::UserNotActive,
+            403 if self.says(&["organization", "organisation", "org_id"]) => Error::NotInOrganization,
             403 => Error::NotPermitted,
             400 if self.says(&["redirect_uri", "redirect uri"]) => Error::RedirectUriNotAllowed,
             404 if self.says(&["app not found", "app_not_found", "application not found"]) => Error::AppNotFound,
             400 | 404 if self.says(&["user not found", "user_not_found"]) => Error::UserNotFound,
+            400 | 404 if self.says(&["organization", "organisation", "org_id"]) => Error::NotInOrganization,
             400 | 404 if self.says(&["session not found", "session_not_found"]) => Error::SessionNotFound,
             _ => self.unexpected(),
         }

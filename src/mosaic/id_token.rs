@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::Wording;
 use super::key_set::PublicKey;
 use crate::clock::Timestamp;
 use crate::identity::{EmailAddress, Subject};
@@ -75,6 +76,7 @@ pub enum Error {
 pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
+    pub(super) wording: &'a Wording,
     pub(super) now: Timestamp,
 }
 
@@ -87,8 +89,15 @@ pub(super) struct IdToken {
     pub(super) email_verified: Option<bool>,
     pub(super) name: Option<String>,
     pub(super) username: Option<String>,
-    pub(super) groups: Vec<String>,
-    pub(super) roles: Vec<String>,
+    /// `None` where the token does not say.
+    pub(super) groups: Option<Vec<String>>,
+    /// `None` where the token does not say.
+    pub(super) roles: Option<Vec<String>>,
+    pub(super) phone_number: Option<String>,
+    pub(super) permissions: Option<Vec<String>>,
+    pub(super) organization: Option<String>,
+    /// The claims that were asked for beyond these.
+    pub(super) extra: Map<String, Value>,
 }
 
 /// A token that is well formed and names its key.
@@ -127,15 +136,24 @@ impl<'token> Unverified<'token> {
             email: claims.email()?,
             email_verified: claims.profile_flag("email_verified")?,
             name: (!name.is_empty()).then_some(name),
-            username: claims.profile_text("username")?.filter(|name| !name.is_empty()).map(str::to_owned),
-            groups: claims.profile_list("groups")?.unwrap_or_default(),
-            roles: role_names.or(role_ids).unwrap_or_default(),
+            username: claims.some_text("username")?,
+            groups: claims.profile_list("groups")?,
+            roles: role_names.or(role_ids),
+            phone_number: claims.some_text("phone_number")?,
+            permissions: claims.profile_list("permissions")?,
+            organization: claims.some_text("organization")?,
+            extra: claims.extra(expected.wording.claims.extra()),
         })
     }
 
     /// Verifies a user's access token, whose audience is some resource, and says whose it is.
     pub(super) fn access_token(&self, key: &PublicKey, expected: Expected<'_>) -> Result<Subject, Error> {
-        Claims(self.0.open(key)?).subject(expected)
+        let claims = Claims(self.0.open(key)?);
+        let subject = claims.subject(expected)?;
+        match &expected.wording.resource {
+            Some(resource) if !claims.is_for(resource) => Err(Error::Claim("aud")),
+            _ => Ok(subject),
+        }
     }
 }
 
@@ -150,7 +168,10 @@ impl Claims {
             return Err(Error::Issuer { found: issuer.to_owned() });
         }
         self.check_times(expected.now)?;
-        self.text("tid")?;
+        let tenant = self.text("tid")?;
+        if expected.wording.tenant_id.as_ref().is_some_and(|ours| ours != tenant) {
+            return Err(Error::Claim("tid"));
+        }
         let subject = Subject::try_from(self.text("sub")?.to_owned()).map_err(|_| Error::Claim("sub"))?;
         // Client and user tokens share issuer and default audience; only this tells them apart.
         if self.0.get("client_id").is_some_and(|client| client.as_str() == Some(subject.as_str()))
@@ -192,6 +213,15 @@ impl Claims {
         }
     }
 
+    /// Whether `audience` is the only one.
+    fn is_for(&self, audience: &str) -> bool {
+        match self.0.get("aud") {
+            Some(Value::Array(all)) => matches!(&all[..], [only] if only.as_str() == Some(audience)),
+            Some(one) => one.as_str() == Some(audience),
+            None => false,
+        }
+    }
+
     /// A string that must be there and say something.
     fn text(&self, name: &'static str) -> Result<&str, Error> {
         self.0.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).ok_or(Error::Claim(name))
@@ -212,6 +242,17 @@ impl Claims {
 
     fn profile_text(&self, name: &'static str) -> Result<Option<&str>, Error> {
         self.profile(name, Value::as_str)
+    }
+
+    /// A text that says something; an empty one is how a user without one is told.
+    fn some_text(&self, name: &'static str) -> Result<Option<String>, Error> {
+        Ok(self.profile_text(name)?.filter(|text| !text.is_empty()).map(str::to_owned))
+    }
+
+    /// What was asked for and given, as it came.
+    fn extra(&self, names: &[String]) -> Map<String, Value> {
+        let given = names.iter().filter_map(|name| Some((name.clone(), self.0.get(name)?.clone())));
+        given.filter(|(_, value)| !value.is_null()).collect()
     }
 
     fn profile_flag(&self, name: &'static str) -> Result<Option<bool>, Error> {

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::call::Answer;
 use super::error::Error;
 use super::id_token::{self, Expected, IdToken, Unverified};
-use super::{Mosaic, wire};
+use super::users::{User, UserStatus};
+use super::{Login, Mosaic, wire};
 use crate::clock::Timestamp;
 use crate::identity::{Identity, Subject};
 use crate::secret::Secret;
@@ -33,6 +33,10 @@ pub struct SignedIn {
 pub struct Refreshed {
     /// Whose tokens they are; the caller compares it with its own record.
     pub subject: Subject,
+    /// What is known of the user now; `None` where the user record could not be had.
+    pub identity: Option<Identity>,
+    /// Whether the tokens said anything about groups and roles, which a refresh cannot ask for.
+    pub tells_groups_and_roles: bool,
     /// Takes the place of the one that was used.
     pub refresh_token: Option<Secret<String>>,
     /// When Mosaic wants to be asked again.
@@ -54,24 +58,33 @@ struct TokenAnswer {
     session_id: Option<Secret<String>>,
 }
 
-/// The claims to ask for: Mosaic promises none of them unasked.
-pub(super) fn claims() -> Value {
-    json!({"id_token": {
-        "email": null, "email_verified": null, "groups": null, "roles": null, "role_values": null,
-        "fname": null, "lname": null, "username": null,
-    }})
-}
-
 impl Mosaic {
-    /// Reads the answer to a login. A silent login may leave out the ID of the session that it was asked for.
+    /// Reads the answer to a login. What does not hold leaves no session behind, unless it was there before.
+    pub(super) async fn logged_in(
+        &self,
+        answer: &Answer,
+        login: &Login<'_>,
+        asked_at: Timestamp,
+    ) -> Result<SignedIn, Error> {
+        let signed_in = self.signed_in(answer, login, asked_at).await;
+        if login.session_id.is_none() && signed_in.as_ref().is_err_and(|error| !error.is_transient()) {
+            self.let_go(answer).await;
+        }
+        signed_in
+    }
+
+    /// A login in a session that is there may leave out the session's ID.
     pub(super) async fn signed_in(
         &self,
         answer: &Answer,
-        known_session: Option<&str>,
+        login: &Login<'_>,
         asked_at: Timestamp,
     ) -> Result<SignedIn, Error> {
         let (tokens, id_token) = self.verified(answer).await?;
-        let session_id = tokens.session_id.or_else(|| known_session.map(|id| Secret::new(id.to_owned())));
+        if login.organization.is_some() && id_token.organization.as_deref() != login.organization {
+            return Err(id_token::Error::Claim("organization").into());
+        }
+        let session_id = tokens.session_id.or_else(|| login.session_id.map(|id| Secret::new(id.to_owned())));
         Ok(SignedIn {
             session_id: session_id.ok_or_else(|| answer.unexpected("there is no session ID in it"))?,
             refresh_token: tokens.refresh_token,
@@ -95,11 +108,21 @@ impl Mosaic {
         }
     }
 
-    /// Reads the answer to a refresh, which names no session and cannot be asked for claims.
+    /// Reads the answer to a refresh, which names no session and cannot be asked for claims: the user record says
+    /// what the tokens leave out, and whether the user may still sign in.
     pub(super) async fn refreshed(&self, answer: &Answer, asked_at: Timestamp) -> Result<Refreshed, Error> {
         let (tokens, id_token) = self.verified(answer).await?;
+        let user = match self.user(&id_token.subject).await {
+            Ok(user) if user.status == UserStatus::Disabled => return Err(Error::UserNotActive),
+            Ok(user) => Some(user),
+            Err(error) if error.is_about_the_user() => return Err(error),
+            // The token that was used is gone: what it was exchanged for must be kept.
+            Err(_) => None,
+        };
         Ok(Refreshed {
-            subject: id_token.subject,
+            subject: id_token.subject.clone(),
+            tells_groups_and_roles: id_token.groups.is_some() && id_token.roles.is_some(),
+            identity: user.map(|user| completed(id_token, Some(user))),
             refresh_token: tokens.refresh_token,
             access_expires_at: asked_at.plus(tokens.expires_in),
         })
@@ -132,21 +155,38 @@ impl Mosaic {
 
     fn expected(&self) -> Expected<'_> {
         let connection = self.connection();
-        Expected { issuer: &connection.issuer, client_id: &connection.client_id, now: self.now() }
+        let (issuer, client_id) = (&connection.issuer, &connection.client_id);
+        Expected { issuer, client_id, wording: self.wording(), now: self.now() }
     }
 
     /// The identity that the token states. Where it leaves the address or its proof open, the user record decides.
     async fn identity(&self, token: IdToken) -> Result<Identity, Error> {
-        let IdToken { subject, email, email_verified, name, username, groups, roles, .. } = token;
-        let (email, email_verified, name, username) = match (email, email_verified) {
-            (Some(email), Some(verified)) => (Some(email), verified, name, username),
-            (email, _) => {
-                let user = self.user(&subject).await?;
-                // The record vouches for its own address only.
-                let verified = user.email_verified && (email.is_none() || email == user.email);
-                (email.or(user.email), verified, name.or(user.name), username.or(user.username))
-            }
-        };
-        Ok(Identity { subject, email, email_verified, name, username, groups, roles })
+        let is_complete = token.email.is_some() && token.email_verified.is_some();
+        let user = if is_complete { None } else { Some(self.user(&token.subject).await?) };
+        Ok(completed(token, user))
+    }
+}
+
+/// What a token says, and what `user` says where it says nothing.
+fn completed(token: IdToken, user: Option<User>) -> Identity {
+    let subject = token.subject.clone();
+    let user = user.unwrap_or_else(|| User::unknown(subject));
+    let email_verified = match (&token.email, token.email_verified) {
+        (Some(_), Some(verified)) => verified,
+        // The record vouches for its own address only.
+        (email, _) => user.email_verified && (email.is_none() || *email == user.email),
+    };
+    Identity {
+        subject: token.subject,
+        email: token.email.or(user.email),
+        email_verified,
+        name: token.name.or(user.name),
+        username: token.username.or(user.username),
+        groups: token.groups.unwrap_or_default(),
+        roles: token.roles.unwrap_or_default(),
+        phone_number: token.phone_number.or(user.phone_number),
+        permissions: token.permissions.unwrap_or_default(),
+        organization: token.organization,
+        claims: token.extra,
     }
 }

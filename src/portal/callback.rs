@@ -14,7 +14,7 @@ use super::answer::{Failure, Refusal, see_other};
 use super::{Portal, Visit, text, visit};
 use crate::agent::Agent;
 use crate::identity::EmailAddress;
-use crate::mosaic::{AuthenticateMagicLink, Error as MosaicError, SignedIn};
+use crate::mosaic::{Device, Error as MosaicError, Login, SignedIn};
 use crate::pages::{LinkExpired, LinkUsed, NewerEmail, OtherBrowser, View};
 use crate::session::attempt::{Attempt, Browser, Standing, is_token};
 use crate::session::{Chain, Live};
@@ -128,8 +128,9 @@ impl Caller<'_> {
         if !self.portal.attempts.claim(state, &attempt).await? {
             return Ok(self.used(&attempt, present.is_some()));
         }
-        let request = AuthenticateMagicLink { code, user_agent, client_address: Some(self.visit.client) };
-        match self.portal.mosaic.authenticate_magic_link(&request).await {
+        let device = Device { user_agent, address: Some(self.visit.client), ..Device::default() };
+        let login = Login { device, ..Login::default() };
+        match self.portal.mosaic.authenticate_magic_link(code, &login).await {
             Ok(signed_in) => self.admit(state, &attempt, signed_in, present).await,
             Err(error) if error.is_transient() => {
                 tracing::warn!(request.id = self.visit.request_id, error = %Chain(&error), "failed to redeem a link");

@@ -16,8 +16,8 @@ use super::answer::{Failure, Refusal, see_other};
 use super::throttle::Mailbox;
 use super::{Portal, Visit, names, return_to, text, visit};
 use crate::agent::Agent;
-use crate::identity::{AddressRule, BadAddress, EmailAddress};
-use crate::mosaic::{self, SendMagicLink};
+use crate::identity::{AddressRule, BadAddress, EmailAddress, Identifier};
+use crate::mosaic::{self, Device, NewUser, SendMagicLink};
 use crate::pages::{
     AddressProblem, AlreadySignedIn, CheckEmail, CookiesBlocked, EnterAddress, Notice, SignedInElsewhere, Webmail,
 };
@@ -251,24 +251,25 @@ impl Portal {
     /// Has the link mailed. Whatever comes of it is for the log: the visitor was answered.
     async fn mail(&self, visit: &Visit, address: &EmailAddress, state: &Secret<String>, user_agent: Option<&str>) {
         let redirect_uri = self.redirect_uri();
+        let identifier = Identifier::Email(address.clone());
         let request = SendMagicLink {
-            address,
+            identifier: &identifier,
             redirect_uri: &redirect_uri,
             state: state.expose(),
             link_lifetime: self.sign_in.link_lifetime.0,
-            user_agent,
-            client_address: Some(visit.client),
+            device: Device { user_agent, address: Some(visit.client), ..Device::default() },
             email_content: None,
         };
         let mut sent = self.mosaic.send_magic_link(&request).await;
         if matches!(sent, Err(mosaic::Error::UserNotFound)) && names(&self.sign_up.allow, address) {
-            sent = match self.mosaic.create_user(address).await {
-                Ok(()) => self.mosaic.send_magic_link(&request).await,
+            let user = NewUser { email: Some(address.clone()), ..NewUser::default() };
+            sent = match self.mosaic.create_user(&user).await {
+                Ok(_) => self.mosaic.send_magic_link(&request).await,
                 Err(error) => Err(error),
             };
         }
         match sent {
-            Ok(()) => {
+            Ok(_) => {
                 self.metrics.sign_in("sent");
                 tracing::info!(request.id = visit.request_id, "sent a link");
             }

@@ -79,8 +79,8 @@ impl Allow {
     /// Whether any of the lists names the visitor; lists that are all empty name everyone.
     /// Addresses count only once they were verified.
     pub fn names(&self, identity: &Identity) -> bool {
-        let Self { addresses, domains, groups, roles } = self;
-        if addresses.is_empty() && domains.is_empty() && groups.is_empty() && roles.is_empty() {
+        let Self { addresses, domains, groups, roles, permissions, organizations, claims } = self;
+        if self.is_empty() {
             return true;
         }
         let address = identity.email.as_ref().filter(|_| identity.email_verified);
@@ -89,6 +89,11 @@ impl Allow {
                 || domains.iter().any(|domain| domain.eq_ignore_ascii_case(address.domain()))
         }) || groups.iter().any(|group| identity.groups.contains(group))
             || roles.iter().any(|role| identity.roles.contains(role))
+            || permissions.iter().any(|permission| identity.permissions.contains(permission))
+            || identity.organization.as_ref().is_some_and(|organization| organizations.contains(organization))
+            || claims.iter().any(|(path, wanted)| {
+                identity.claimed(path).is_some_and(|claimed| wanted.iter().any(|value| claimed.says(value)))
+            })
     }
 }
 
@@ -99,13 +104,14 @@ mod tests {
 
     fn ada() -> Identity {
         Identity {
-            subject: Subject::try_from("u1".to_owned()).unwrap(),
             email: Some(EmailAddress::parse("ada@example.com").unwrap()),
             email_verified: true,
-            name: None,
-            username: None,
             groups: vec!["ops".to_owned()],
             roles: vec!["admin".to_owned()],
+            permissions: vec!["reports:read".to_owned()],
+            organization: Some("org-1".to_owned()),
+            claims: serde_json::Map::from_iter([("custom_data".to_owned(), serde_json::json!({"team": ["a", "b"]}))]),
+            ..Identity::new(Subject::try_from("u1".to_owned()).unwrap())
         }
     }
 
@@ -127,6 +133,14 @@ mod tests {
         check("groups = ['op', 'OPS']", false);
         check("roles = ['admin']", true);
         check("roles = ['root']\ngroups = ['ops']", true);
+        check("permissions = ['reports:read']", true);
+        check("permissions = ['reports']", false);
+        check("organizations = ['org-1']", true);
+        check("organizations = ['org-2']", false);
+        check("claims = { 'custom_data.team' = ['x', 'b'] }", true);
+        check("claims = { 'custom_data.team' = ['x'] }", false);
+        check("claims = { 'custom_data.site' = ['b'] }", false);
+        check("claims = { 'custom_data.team' = [] }", false);
         check("roles = ['root']\ngroups = ['dev']\naddresses = ['x@example.com']", false);
     }
 

@@ -1,6 +1,6 @@
 //! Host and longest path prefix decide the route.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use url::Url;
 
 use super::access::Access;
 use super::canonical::CanonicalPath;
-use crate::identity::AddressRule;
+use crate::identity::{AddressRule, ClaimPath};
 use crate::origin::{Authority, Origin};
 use crate::setting::{self, Span};
 
@@ -78,6 +78,28 @@ pub struct Allow {
     pub groups: Vec<String>,
     /// Names of roles.
     pub roles: Vec<String>,
+    /// Names of permissions.
+    pub permissions: Vec<String>,
+    /// Organisations that the visitor signed in to.
+    pub organizations: Vec<String>,
+    /// Claims, each with the values of which it must say one.
+    pub claims: BTreeMap<ClaimPath, Vec<String>>,
+}
+
+impl Allow {
+    /// The claims that the rule must know beyond groups and roles.
+    pub fn needed_claims(&self) -> Vec<ClaimPath> {
+        let lists = [("permissions", &self.permissions), ("organization", &self.organizations)];
+        let named = lists.into_iter().filter(|(_, list)| !list.is_empty()).map(|(claim, _)| claim.to_owned());
+        let named = named.filter_map(|claim| ClaimPath::try_from(claim).ok());
+        named.chain(self.claims.keys().cloned()).collect()
+    }
+
+    /// Whether no list names anybody.
+    pub fn is_empty(&self) -> bool {
+        let lists = [&self.domains, &self.groups, &self.roles, &self.permissions, &self.organizations];
+        self.addresses.is_empty() && self.claims.is_empty() && lists.iter().all(|list| list.is_empty())
+    }
 }
 
 /// A part of the site, with the application that serves it.

@@ -149,7 +149,7 @@ impl Sessions {
         if stored.access_expires_at > live.session().access_expires_at {
             return Ok(Outcome::Renewed(self.keep(live, stored, now).await));
         }
-        match self.mosaic.authenticate_session(&stored.mosaic_session).await {
+        match self.mosaic.authenticate_session(&stored.mosaic_session, None).await {
             Ok(signed_in) if signed_in.identity.subject != stored.identity.subject => {
                 tracing::error!("Mosaic answered a renewal with another user; the session is ended");
                 self.end_at_mosaic(&stored.mosaic_session);

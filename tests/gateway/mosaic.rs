@@ -12,10 +12,10 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use futures_util::future::join_all;
 use linkgate::clock::{Clock, Timestamp};
-use linkgate::identity::{EmailAddress, Identity, Subject};
+use linkgate::identity::{EmailAddress, Identifier, Identity, Subject};
 use linkgate::mosaic::{
-    AuthenticateMagicLink, Connection, EmailContent, Error, Mosaic, SendMagicLink, SignedIn, Timeouts, UserStatus,
-    id_token,
+    Connection, Device, EmailContent, Error, Login, Mosaic, NewUser, SendMagicLink, Sent, SignedIn, Timeouts,
+    UserStatus, Wording, id_token,
 };
 use linkgate::secret::{Secret, base64url};
 use serde_json::{Value, json};
@@ -150,17 +150,20 @@ impl Story {
         all.into_iter().filter(|request| request.url.path() == route).collect()
     }
 
-    async fn send(&self) -> Result<(), Error> {
+    async fn send(&self) -> Result<Sent, Error> {
         send(&self.mosaic).await
     }
 
     async fn authenticate(&self) -> Result<SignedIn, Error> {
-        let link = AuthenticateMagicLink { code: "code-1", user_agent: None, client_address: None };
-        self.mosaic.authenticate_magic_link(&link).await
+        self.mosaic.authenticate_magic_link("code-1", &Login::default()).await
     }
 }
 
 fn client(base_url: &str, token_host: &str, clock: &Clock, total: Duration) -> Mosaic {
+    worded(base_url, token_host, clock, total, Wording::default())
+}
+
+fn worded(base_url: &str, token_host: &str, clock: &Clock, total: Duration, wording: Wording) -> Mosaic {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let url = |text: String| Url::parse(&text).unwrap();
     let connection = Connection {
@@ -170,21 +173,21 @@ fn client(base_url: &str, token_host: &str, clock: &Clock, total: Duration) -> M
         issuer: ISSUER.to_owned(),
         client_id: "client-1".to_owned(),
         client_secret: Secret::new("s&cret".to_owned()),
+        wording,
     };
     let timeouts = Timeouts { total, pause: Duration::ZERO, ..Timeouts::default() };
     Mosaic::with_timeouts(connection, clock.clone(), timeouts).unwrap()
 }
 
-async fn send(mosaic: &Mosaic) -> Result<(), Error> {
-    let address = ada();
+async fn send(mosaic: &Mosaic) -> Result<Sent, Error> {
+    let identifier = Identifier::Email(ada());
     mosaic
         .send_magic_link(&SendMagicLink {
-            address: &address,
+            identifier: &identifier,
             redirect_uri: "https://app.test/.linkgate/callback",
             state: "state-1",
             link_lifetime: Duration::from_secs(601),
-            user_agent: None,
-            client_address: None,
+            device: Device::default(),
             email_content: None,
         })
         .await

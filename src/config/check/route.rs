@@ -139,10 +139,8 @@ impl Check<'_> {
     }
 
     fn allow(&mut self, key: &str, allow: &Allow) {
-        let is_empty =
-            allow.addresses.is_empty() && allow.domains.is_empty() && allow.groups.is_empty() && allow.roles.is_empty();
         // Nobody or everybody: it has two readings.
-        if is_empty && !self.is_broken(key) {
+        if allow.is_empty() && !self.is_broken(key) {
             self.refuse(key, "names nobody", "list who may pass, or leave it out to let every signed-in visitor pass");
         }
         for domain in &allow.domains {

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::identity::ClaimPath;
+use crate::mosaic::ClaimsRequest;
 use crate::secret::{base64url, mac};
 
 const NOW: i64 = 1_800_000_000;
@@ -50,7 +52,12 @@ fn sign(header: &Value, claims: &Value) -> String {
 }
 
 fn expected() -> Expected<'static> {
-    Expected { issuer: ISSUER, client_id: CLIENT, now: Timestamp::from_unix_seconds(NOW) }
+    static WORDING: LazyLock<Wording> = LazyLock::new(Wording::default);
+    expected_by(&WORDING)
+}
+
+fn expected_by(wording: &Wording) -> Expected<'_> {
+    Expected { issuer: ISSUER, client_id: CLIENT, wording, now: Timestamp::from_unix_seconds(NOW) }
 }
 
 fn verify(token: &str) -> Result<IdToken, Error> {
@@ -103,11 +110,66 @@ fn a_fine_token_says_who_it_is() {
         email_verified: Some(true),
         name: Some("Ada Lovelace".to_owned()),
         username: Some("ada".to_owned()),
-        groups: vec!["g1".to_owned(), "g2".to_owned()],
-        roles: vec!["admin".to_owned()],
+        groups: Some(vec!["g1".to_owned(), "g2".to_owned()]),
+        roles: Some(vec!["admin".to_owned()]),
+        phone_number: None,
+        permissions: None,
+        organization: None,
+        extra: Map::new(),
     };
     assert_eq!(found, full);
-    assert_eq!(verify(&sign(&header(), &without(said, "role_values"))).unwrap().roles, ["id1"]);
+    assert_eq!(verify(&sign(&header(), &without(said, "role_values"))).unwrap().roles, Some(vec!["id1".to_owned()]));
+}
+
+#[test]
+fn claims_beyond_the_usual_are_kept_where_they_were_asked_for() {
+    let data = json!({"department": "R&D"});
+    let mut said = claims();
+    for (name, value) in [
+        ("custom_data", data.clone()),
+        ("custom_app_data", json!({"x": 1})),
+        ("organization", json!("org-1")),
+        ("permissions", json!(["reports:read"])),
+        ("phone_number", json!("+12025550123")),
+        ("picture", Value::Null),
+    ] {
+        said[name] = value;
+    }
+    let paths = ["custom_data.department", "picture"].map(|path| ClaimPath::try_from(path.to_owned()).unwrap());
+    let wording = Wording { claims: ClaimsRequest::new(&paths), ..Wording::default() };
+    let token = sign(&header(), &said);
+    let found = Unverified::parse(&token).unwrap().id_token(&public_key(&KEY, None), expected_by(&wording)).unwrap();
+    assert_eq!(found.extra, Map::from_iter([("custom_data".to_owned(), data)]));
+    assert_eq!(found.organization.as_deref(), Some("org-1"));
+    assert_eq!(found.permissions, Some(vec!["reports:read".to_owned()]));
+    assert_eq!(found.phone_number.as_deref(), Some("+12025550123"));
+}
+
+#[test]
+fn tokens_of_another_tenant_or_resource_are_refused() {
+    let wording = Wording {
+        tenant_id: Some("tenant-1".to_owned()),
+        resource: Some("https://api.example.com".to_owned()),
+        ..Wording::default()
+    };
+    let check = |claims: &Value, is_id_token: bool, outcome: Result<(), Error>| {
+        let token = sign(&header(), claims);
+        let (token, key) = (Unverified::parse(&token).unwrap(), public_key(&KEY, None));
+        let found = match is_id_token {
+            true => token.id_token(&key, expected_by(&wording)).map(|_| ()),
+            false => token.access_token(&key, expected_by(&wording)).map(|_| ()),
+        };
+        assert_eq!(found, outcome, "{claims}");
+    };
+    check(&claims(), true, Ok(()));
+    check(&with(claims(), "tid", &json!("tenant-2")), true, Err(Error::Claim("tid")));
+    let access = with(claims(), "aud", &json!("https://api.example.com"));
+    check(&access, false, Ok(()));
+    check(&with(access.clone(), "aud", &json!(["https://api.example.com"])), false, Ok(()));
+    check(&with(access.clone(), "tid", &json!("tenant-2")), false, Err(Error::Claim("tid")));
+    for other in [json!("userid-api"), json!(["https://api.example.com", "x"]), json!(7), Value::Null] {
+        check(&with(access.clone(), "aud", &other), false, Err(Error::Claim("aud")));
+    }
 }
 
 #[test]
@@ -123,8 +185,12 @@ fn claims_that_were_not_granted_are_absent_or_null() {
         email_verified: None,
         name: None,
         username: None,
-        groups: vec![],
-        roles: vec![],
+        groups: None,
+        roles: None,
+        phone_number: None,
+        permissions: None,
+        organization: None,
+        extra: Map::new(),
     };
     assert_eq!(verify(&sign(&header(), &said)), Ok(bare));
 }

@@ -51,7 +51,7 @@ async fn a_mail_is_not_asked_for_again_when_the_connection_breaks_but_a_read_is(
     let mosaic = client(&url, &story.server.uri(), &story.clock, Duration::from_secs(10));
     assert!(matches!(send(&mosaic).await.unwrap_err(), Error::Unreachable(_)));
     assert_eq!(connections.load(Ordering::SeqCst), 1);
-    let error = mosaic.user_by_email(&ada()).await.unwrap_err();
+    let error = mosaic.find_user(&Identifier::Email(ada())).await.unwrap_err();
     assert!(matches!(error, Error::Unreachable(_)), "{error:?}");
     assert_eq!(connections.load(Ordering::SeqCst), 3);
     // The path of that call holds the address; no message may.

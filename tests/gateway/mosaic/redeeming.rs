@@ -3,15 +3,7 @@
 use super::*;
 
 fn identity() -> Identity {
-    Identity {
-        subject: subject("user-1"),
-        email: Some(ada()),
-        email_verified: true,
-        name: None,
-        username: None,
-        groups: vec![],
-        roles: vec![],
-    }
+    Identity { email: Some(ada()), email_verified: true, ..Identity::new(subject("user-1")) }
 }
 
 #[tokio::test]
@@ -19,12 +11,9 @@ async fn asks_for_the_claims_and_gives_a_verified_identity() {
     let story = Story::start().await;
     let claims = merged(id_claims(), json!({"fname": "Ada", "groups": ["g"], "roles": ["i"], "role_values": ["r"]}));
     story.says(AUTHENTICATE, 200, &tokens(&claims)).await;
-    let link = AuthenticateMagicLink {
-        code: "code-1",
-        user_agent: Some("Browser/1.0"),
-        client_address: Some(Ipv4Addr::LOCALHOST.into()),
-    };
-    let found = story.mosaic.authenticate_magic_link(&link).await.unwrap();
+    let device = Device { user_agent: Some("Browser/1.0"), address: Some(Ipv4Addr::LOCALHOST.into()), id: None };
+    let login = Login { device, ..Login::default() };
+    let found = story.mosaic.authenticate_magic_link("code-1", &login).await.unwrap();
     let expected = Identity {
         name: Some("Ada".to_owned()),
         groups: vec!["g".to_owned()],

@@ -13,14 +13,17 @@ async fn says_everything_that_was_given() {
         primary_color: Some("#6981FF".to_owned()),
         ..EmailContent::default()
     };
-    let address = ada();
+    let identifier = Identifier::Email(ada());
     let link = SendMagicLink {
-        address: &address,
+        identifier: &identifier,
         redirect_uri: "https://app.test/.linkgate/callback",
         state: "state-1",
         link_lifetime: Duration::from_secs(601),
-        user_agent: Some("Browser/1.0"),
-        client_address: Some(Ipv4Addr::new(192, 0, 2, 7).into()),
+        device: Device {
+            user_agent: Some("Browser/1.0"),
+            address: Some(Ipv4Addr::new(192, 0, 2, 7).into()),
+            id: Some("device-1"),
+        },
         email_content: Some(&content),
     };
     story.mosaic.send_magic_link(&link).await.unwrap();
@@ -31,7 +34,7 @@ async fn says_everything_that_was_given() {
     let expected = json!({
         "identifier": "ada@example.com", "identifier_type": "email",
         "redirect_uri": "https://app.test/.linkgate/callback", "state": "state-1", "email_expiration": 11,
-        "client_attributes": {"user_agent": "Browser/1.0", "ip_address": "192.0.2.7"},
+        "client_attributes": {"user_agent": "Browser/1.0", "ip_address": "192.0.2.7"}, "device_id": "device-1",
         "email_content": {
             "subject": "Sign in", "linkText": "Go", "base64logo": "aGk=", "primaryColor": "#6981FF",
         },

@@ -6,7 +6,7 @@ use super::*;
 async fn silent_login_names_the_session() {
     let story = Story::start().await;
     story.says(SILENT, 200, &without(tokens(&id_claims()), "session_id")).await;
-    let found = story.mosaic.authenticate_session("session-9").await.unwrap();
+    let found = story.mosaic.authenticate_session("session-9", None).await.unwrap();
     assert_eq!((found.session_id.expose().as_str(), found.identity.email), ("session-9", Some(ada())));
     let [request] = &story.requests(SILENT).await[..] else { panic!("one request") };
     let body = json_body(request);
@@ -26,7 +26,7 @@ async fn only_a_session_that_is_over_is_not_found() {
     ] {
         let story = Story::start().await;
         story.says(SILENT, status, &json!({"message": message, "error_code": status})).await;
-        same(&story.mosaic.authenticate_session("s").await, &expected, message);
+        same(&story.mosaic.authenticate_session("s", None).await, &expected, message);
     }
 }
 
