@@ -16,11 +16,13 @@ mod assets;
 mod catalogue;
 mod functions;
 mod mail_domains;
+mod mail_texts;
 mod theme;
 mod views;
 
 pub use assets::Asset;
 pub use mail_domains::{Webmail, suggestion};
+pub use mail_texts::{MailFacts, MailTexts};
 pub use theme::{BadColor, Color, Theme};
 pub use views::*;
 
@@ -35,6 +37,8 @@ pub struct Pages {
     catalogue: Arc<Catalogue>,
     assets: Assets,
     app: String,
+    contact: Option<Contact>,
+    mail_color: String,
     mail: Value,
 }
 
@@ -66,6 +70,10 @@ const TEMPLATES: &[(&str, &str)] = embedded![
     "part_suggestion.html",
     "sign_in.html",
     "check_email.html",
+    "part_code.html",
+    "part_problem.html",
+    "code_expired.html",
+    "code_locked.html",
     "signed_in_elsewhere.html",
     "link_expired.html",
     "link_used.html",
@@ -135,7 +143,8 @@ impl Pages {
             on_accent => palette.on_light().to_string(),
             contact => Value::from(Serde(&contact)),
         };
-        Ok(Self { environment, catalogue, assets, app, mail })
+        let mail_color = palette.light().to_string();
+        Ok(Self { environment, catalogue, assets, app, contact, mail_color, mail })
     }
 
     /// What mail takes from the theme: `accent`, `on_accent` for text on it, and `contact` with `text` and `href`.

@@ -7,9 +7,9 @@ use std::path::Path;
 use super::Settings;
 use super::place::Places;
 use super::problem::Problem;
-use crate::identity::AddressRule;
-use crate::identity::headers::{self, Attribute};
-use crate::session::Chain;
+use crate::identity::headers::Attribute;
+use crate::identity::{AddressRule, IdentifierKind};
+use crate::session::{Chain, cookie};
 use crate::setting::Span;
 
 mod mosaic;
@@ -30,6 +30,7 @@ pub(super) fn check(settings: &Settings, places: &Places<'_>, directory: &Path, 
     check.numbers();
     check.spans();
     check.theme();
+    check.sign_in();
     check.owners();
     check.service();
     check.development();
@@ -105,6 +106,7 @@ impl Check<'_> {
             ("sign_in.links_per_mailbox", sign_in.links_per_mailbox == 0),
             ("sign_in.links_per_peer", sign_in.links_per_peer == 0),
             ("sign_in.links_in_all", sign_in.links_in_all == 0),
+            ("sign_in.code_tries", sign_in.code_tries == 0),
         ];
         for (key, is_zero) in zero {
             if is_zero {
@@ -134,6 +136,40 @@ impl Check<'_> {
         let Some(name) = &self.settings.theme.0.name else { return };
         if name.trim().is_empty() || name.chars().count() > LONGEST || name.chars().any(char::is_control) {
             self.refuse("theme.name", format!("must be 1 to {LONGEST} characters on one line"), "");
+        }
+    }
+
+    fn sign_in(&mut self) {
+        const KINDS: [&str; 4] = ["email", "phone_number", "user_id", "username"];
+        let sign_in = &self.settings.sign_in.0;
+        if let IdentifierKind::Custom(name) = &sign_in.identifier {
+            let near = |kind: &&&str| strsim::jaro_winkler(name, kind) > 0.8 || kind.starts_with(name.as_str());
+            if let Some(kind) = KINDS.iter().find(near) {
+                let message = "is taken for the name of a custom identifier of the tenant";
+                self.warn("sign_in.identifier", message, &format!("did you mean \"{kind}\"?"));
+            }
+            if self.settings.issuer.is_some() {
+                let hint = "use \"email\", \"phone_number\", \"user_id\" or \"username\"";
+                self.refuse("sign_in.identifier", "the built-in issuer knows no identifiers of your own", hint);
+            }
+        }
+        if let Some(label) = &sign_in.label
+            && (label.trim().is_empty() || label.chars().count() > 60 || label.chars().any(char::is_control))
+        {
+            self.refuse("sign_in.label", "must be 1 to 60 characters on one line", "");
+        }
+        if let Some(name) = &sign_in.silent_login_cookie {
+            let is_token = !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+            if !is_token {
+                self.refuse("sign_in.silent_login_cookie", "is not the name of a cookie", "");
+            } else if cookie::is_own(name.as_bytes()) {
+                self.refuse(
+                    "sign_in.silent_login_cookie",
+                    "is a cookie of the gateway's own",
+                    "name the other application's",
+                );
+            }
         }
     }
 

@@ -89,7 +89,7 @@ impl Embedded {
             issuer: Issuer::name(&self.settings.public_url),
             client_id: self.settings.client_id.clone(),
             client_secret: Secret::new(self.settings.client_secret.expose().clone()),
-            wording: Wording::default(),
+            wording: Wording { request_ids: true, ..Wording::default() },
         }
     }
 

@@ -19,7 +19,8 @@ pub struct Metrics {
 }
 
 /// Shown from the start, so that the first one of a kind is a step up from zero.
-const SIGN_IN_EVENTS: &[&str] = &["asked", "sent", "not_sent", "failed", "redeemed", "refused", "signed_out"];
+const SIGN_IN_EVENTS: &[&str] =
+    &["asked", "sent", "code_sent", "not_sent", "failed", "redeemed", "refused", "signed_out"];
 
 /// In seconds: from a page of our own to the longest wait for an upstream.
 const BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -73,7 +74,7 @@ impl Metrics {
         self.durations.with_label_values(&[verdict]).observe(took.as_secs_f64());
     }
 
-    /// A step of signing in or out: `asked`, `sent`, `not_sent`, `failed`, `redeemed`, `refused` or `signed_out`.
+    /// A step of signing in or out: `asked`, `sent`, `code_sent`, `not_sent`, `failed`, `redeemed`, `refused` or `signed_out`.
     pub fn sign_in(&self, event: &'static str) {
         self.sign_ins.with_label_values(&[event]).inc();
     }
@@ -124,6 +125,7 @@ mod tests {
             format!("linkgate_build_info{{version=\"{version}\"}} 1"),
             "linkgate_open_requests 0".to_owned(),
             "linkgate_sign_ins_total{event=\"asked\"} 0".to_owned(),
+            "linkgate_sign_ins_total{event=\"code_sent\"} 0".to_owned(),
             "linkgate_sign_ins_total{event=\"failed\"} 0".to_owned(),
             "linkgate_sign_ins_total{event=\"not_sent\"} 0".to_owned(),
             "linkgate_sign_ins_total{event=\"redeemed\"} 0".to_owned(),
