@@ -111,6 +111,12 @@ impl Theme {
         let problems = [("accent", palette.err()), ("logo", plain.err()), ("contact", contact.err())];
         problems.into_iter().filter_map(|(name, problem)| Some((name, problem?))).collect()
     }
+
+    /// Whether the logo, where there is one that can be used, is left out of mail: a drawing, or too large.
+    pub fn logo_is_for_pages_only(&self, base_dir: &Path) -> bool {
+        let assets = Palette::of(None).and_then(|palette| Assets::new(palette, self.logo.as_deref(), base_dir));
+        assets.is_ok_and(|assets| assets.has_logo() && assets.mail_logo().is_none())
+    }
 }
 
 impl Pages {

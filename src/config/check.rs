@@ -9,6 +9,7 @@ use super::place::Places;
 use super::problem::Problem;
 use crate::identity::headers::Attribute;
 use crate::identity::{AddressRule, IdentifierKind};
+use crate::mosaic::EmailTemplate;
 use crate::session::{Chain, cookie};
 use crate::setting::Span;
 
@@ -181,6 +182,12 @@ impl Check<'_> {
         }
         for (name, error) in settings.theme.0.problems(self.directory) {
             self.refuse(&format!("theme.{name}"), format!("cannot {}", Chain(&error)), "");
+        }
+        let writes_mail =
+            settings.mosaic.as_ref().is_some_and(|mosaic| mosaic.0.email_template == EmailTemplate::Gateway);
+        if writes_mail && settings.theme.0.logo_is_for_pages_only(self.directory) {
+            let message = "is shown on pages and left out of mail, which takes a PNG or WebP of at most 14 KiB";
+            self.warn("theme.logo", message, "name such a picture, or set `email_template = \"tenant\"` in [mosaic]");
         }
         if let Err(error) = settings.session.0.store.check(self.directory) {
             self.refuse("session.store", format!("cannot {}", Chain(&error)), "");

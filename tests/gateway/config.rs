@@ -307,6 +307,25 @@ upstream = "demo"
 }
 
 #[test]
+fn what_mosaic_could_take_otherwise_is_a_warning() {
+    let scratch = Scratch::new("warnings");
+    scratch.file("logo.svg", b"<svg/>");
+    let text = "public_url = \"https://app.example.com\"\n[theme]\nlogo = \"logo.svg\"\n[sign_in]\n\
+                identifier = \"phone\"\n[mosaic]\nregion = \"eu\"\nclient_id = \"x\"\n\
+                client_secret_file = \"secret\"\n[[route]]\nupstream = \"demo\"\n";
+    scratch.file("secret", b"0123456789abcdef0123456789abcdef\n");
+    fs::set_permissions(scratch.0.join("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let config = Config::load(&scratch.file("gateway.toml", text.as_bytes())).unwrap_or_else(|found| panic!("{found}"));
+    let found: Vec<_> = config.warnings().iter().map(|warning| (warning.key.clone(), warning.hint.clone())).collect();
+    let hint = |text: &str| Some(text.to_owned());
+    let expected = [
+        ("theme.logo".to_owned(), hint("name such a picture, or set `email_template = \"tenant\"` in [mosaic]")),
+        ("sign_in.identifier".to_owned(), hint("did you mean \"phone_number\"?")),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn what_only_looks_wrong_is_fine() {
     let check = |text: &str| assert_eq!(warnings(text), Vec::<String>::new(), "for\n{text}");
     let check_after = |after: &str| check(&format!("{LEAST}{after}"));

@@ -714,3 +714,47 @@ names = { roles = "remote.groups", preferred_username = "X-Name", name = "x-name
 gateway.toml:10:57: identity_headers.names.preferred_username: is also the header of `name`; case, `-`, `_` and `.` make no difference (seen: "X-Name")"#,
     );
 }
+
+#[test]
+fn further_headers_tell_claims_under_names_of_their_own() {
+    check_after(
+        r#"[identity_headers]
+extra = { X-Team = "team" }
+"#,
+        r#"gateway.toml:9:20: identity_headers.extra.X-Team: expected a claim of Mosaic's ID tokens, like "organization" or "custom_data.department" (seen: "team")"#,
+    );
+    check_after(
+        r#"[identity_headers]
+extra = { Cookie = "organization", X-Forwarded_Email = "custom_data.mail", X-A = "groups", x_a = "roles" }
+"#,
+        r#"gateway.toml:9:20: identity_headers.extra.Cookie: has a meaning of its own and cannot tell who the visitor is (seen: "organization")
+gateway.toml:9:56: identity_headers.extra.X-Forwarded_Email: is also the header of `email`; case, `-`, `_` and `.` make no difference (seen: "custom_data.mail")
+gateway.toml:9:98: identity_headers.extra.x_a: is also the header of `X-A`; case, `-`, `_` and `.` make no difference (seen: "roles")"#,
+    );
+}
+
+#[test]
+fn what_visitors_are_asked_for_is_a_name_that_somebody_knows() {
+    check_after(
+        r#"[sign_in]
+identifier = "member id"
+code_tries = 0
+label = ""
+silent_login_cookie = "a b"
+"#,
+        r#"gateway.toml:9:14: sign_in.identifier: expected "email", "phone_number", "user_id", "username", or the name of a custom identifier (seen: "member id")
+gateway.toml:10:14: sign_in.code_tries: must be more than 0 (seen: 0)
+gateway.toml:11:9: sign_in.label: must be 1 to 60 characters on one line (seen: "")
+gateway.toml:12:23: sign_in.silent_login_cookie: is not the name of a cookie (seen: "a b")"#,
+    );
+    check_after(
+        r#"[sign_in]
+identifier = "member_id"
+silent_login_cookie = "__host-linkgate"
+"#,
+        r#"gateway.toml:9:14: sign_in.identifier: the built-in issuer knows no identifiers of your own (seen: "member_id")
+  hint: use "email", "phone_number", "user_id" or "username"
+gateway.toml:10:23: sign_in.silent_login_cookie: is a cookie of the gateway's own (seen: "__host-linkgate")
+  hint: name the other application's"#,
+    );
+}
