@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use axum::Router;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::identity::EmailAddress;
 use crate::origin::Origin;
 use crate::pages::Pages;
 use crate::secret::Secret;
-use crate::store;
+use crate::telemetry::Metrics;
+use crate::{setting, store};
 
 mod api;
 mod link;
@@ -31,12 +33,17 @@ mod tenant;
 mod tokens;
 mod users;
 
+pub use mail::Config as MailConfig;
+
 /// `[issuer]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Mail lands on a page instead of in a mailbox; for development on this machine only.
     pub mailbox: bool,
+    /// `[issuer.mail]`: there exactly when `mailbox` is off.
+    #[serde(deserialize_with = "setting::optional_table")]
+    pub mail: Option<MailConfig>,
     /// Users that exist from the start.
     pub user: Vec<DeclaredUser>,
 }
@@ -89,6 +96,8 @@ struct Inner {
     keys: signing_key::KeyRing,
     tenant: tenant::Tenant,
     composer: mail::Composer,
+    /// There when mail is sent instead of being shown.
+    outbox: Option<Arc<mail::Outbox>>,
 }
 
 /// Why the issuer cannot be made.
@@ -103,13 +112,16 @@ pub enum Error {
     /// A redirect URI is not an absolute URL without a fragment (RFC 6749 section 3.1.2).
     #[error("use `{0}` as a redirect URI")]
     RedirectUri(String),
+    /// No mail can be sent with these settings.
+    #[error("prepare the issuer's mail")]
+    Mail(#[from] mail::Error),
 }
 
 impl Issuer {
     /// Loads the signing keys, or makes them, and brings the declared users up to date.
     ///
     /// # Errors
-    /// When the store fails, a key cannot be used, or a redirect URI is malformed.
+    /// When the store fails, a key cannot be used, a redirect URI is malformed, or mail cannot be sent as configured.
     pub async fn new(
         config: Config,
         settings: Settings,
@@ -122,8 +134,8 @@ impl Issuer {
         }
         let keys = signing_key::KeyRing::load(&store, &clock).await?;
         let tenant = tenant::Tenant::load(&store).await?;
-        let composer = mail::Composer::new(pages.for_mail());
-        let issuer = Self(Arc::new(Inner { config, settings, store, clock, pages, keys, tenant, composer }));
+        let (composer, outbox) = mail::prepare(config.mail.as_ref(), &settings, &store, &clock, &pages)?;
+        let issuer = Self(Arc::new(Inner { config, settings, store, clock, pages, keys, tenant, composer, outbox }));
         for declared in &issuer.0.config.user {
             users::declare(&issuer.0, declared).await?;
         }
@@ -138,6 +150,20 @@ impl Issuer {
     /// Mosaic's API, for the loopback listener.
     pub fn api(&self) -> Router {
         api::router(self.0.clone())
+    }
+
+    /// Delivers the mails in the queue and those that come, until told to stop; what is being sent is finished, and
+    /// the rest stays in the store. `tell` hears why mails cannot be delivered, and `None` when they can again.
+    /// Without a mail server there is nothing to do.
+    pub async fn run_mail(
+        &self,
+        stopping: watch::Receiver<bool>,
+        metrics: Arc<Metrics>,
+        tell: impl Fn(Option<String>) + Send + Sync + 'static,
+    ) {
+        if let Some(outbox) = &self.0.outbox {
+            outbox.work(stopping, mail::Observers { metrics, tell: Box::new(tell) }).await;
+        }
     }
 
     /// The link page and, in development, the mailbox: for the public origin.

@@ -13,6 +13,7 @@ use crate::mosaic::EmailTemplate;
 use crate::session::{Chain, cookie};
 use crate::setting::Span;
 
+mod mail;
 mod mosaic;
 mod route;
 
@@ -213,9 +214,8 @@ impl Check<'_> {
         if let Some(mosaic) = &settings.mosaic {
             self.mosaic(&mosaic.0);
         }
-        if settings.issuer.as_ref().is_some_and(|issuer| !issuer.0.mailbox) && !self.is_broken("issuer.mailbox") {
-            let hint = "set `mailbox = true`, or use [mosaic]";
-            self.refuse("issuer.mailbox", "the built-in issuer shows its mail on the mailbox page", hint);
+        if let Some(issuer) = &settings.issuer {
+            self.mail(&issuer.0);
         }
     }
 
@@ -240,7 +240,8 @@ impl Check<'_> {
         let beyond = beyond.join(" and ");
         if !beyond.is_empty() && issuer.0.mailbox {
             let message = format!("shows everybody's mail, so it works on this machine only, but {beyond}");
-            self.refuse("issuer.mailbox", message, "listen on 127.0.0.1 and use a localhost URL, or use [mosaic]");
+            let hint = "name a mail server in [issuer.mail] instead, or listen on 127.0.0.1 and use a localhost URL";
+            self.refuse("issuer.mailbox", message, hint);
         }
         if !beyond.is_empty() && is_open {
             let message = format!("lets everybody in, so it works on this machine only, but {beyond}");

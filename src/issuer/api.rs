@@ -76,6 +76,8 @@ pub(super) enum Refusal {
     Worded(StatusCode, &'static str),
     /// Fields that do not hold what they should: `{"message": [text], "error_code": 400}`.
     Fields(Vec<String>),
+    /// `{"error_code": symbol, "message": text}`, as the one-time-code calls have it.
+    Symbol(StatusCode, &'static str, &'static str),
     /// 409 with Mosaic's own symbol.
     Conflict(&'static str, &'static str),
     /// The store did not answer.
@@ -111,6 +113,7 @@ impl IntoResponse for Refusal {
             Self::Numbered(status, message) => (status, json!({ "message": message, "error_code": status.as_u16() })),
             Self::Worded(status, message) => (status, json!({ "message": message, "error_code": status.as_str() })),
             Self::Fields(messages) => (StatusCode::BAD_REQUEST, json!({ "message": messages, "error_code": 400 })),
+            Self::Symbol(status, symbol, message) => (status, json!({ "error_code": symbol, "message": message })),
             Self::Conflict(message, symbol) => {
                 (StatusCode::CONFLICT, json!({ "message": message, "error_code": 409, "ts_error_code": symbol }))
             }

@@ -272,7 +272,8 @@ impl Inner {
         let token = self.make_link(&link).await?;
         let facts = Facts {
             app: &self.settings.app_name,
-            link: self.settings.public_url.join(&format!("/.linkgate/link?token={}", token.expose())),
+            link: Some(self.settings.public_url.join(&format!("/.linkgate/link?token={}", token.expose()))),
+            code: None,
             asked_at: now,
             expires_at: link.expires_at,
             agent,

@@ -3,6 +3,7 @@
 mod credentials;
 mod failing_store;
 mod links;
+mod mail;
 mod mailbox;
 mod sessions;
 mod tokens;
