@@ -4,6 +4,7 @@
 //! development mailbox are mounted on the public origin. Everything it knows is in the store, so several
 //! instances over one store are one issuer.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,10 @@ use crate::clock::Clock;
 use crate::identity::EmailAddress;
 use crate::origin::Origin;
 use crate::pages::Pages;
-use crate::secret::Secret;
 use crate::store;
 
 mod api;
+mod client;
 mod link;
 mod link_page;
 mod mail;
@@ -31,6 +32,8 @@ mod tenant;
 mod tokens;
 mod users;
 
+pub use client::{Config as ClientConfig, Error as ClientError, OwnClient};
+
 /// `[issuer]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -39,6 +42,15 @@ pub struct Config {
     pub mailbox: bool,
     /// Users that exist from the start.
     pub user: Vec<DeclaredUser>,
+    /// Programs that may call the API.
+    pub client: Vec<client::Config>,
+}
+
+impl Config {
+    /// The files that it names.
+    pub fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.client.iter_mut().flat_map(client::Config::paths)
+    }
 }
 
 /// `[[issuer.user]]`
@@ -63,15 +75,10 @@ pub struct DeclaredUser {
 pub struct Settings {
     /// The origin that visitors see: the link page and the mailbox are below it.
     pub public_url: Origin,
-    /// Where codes may be sent; compared as whole strings.
-    pub redirect_uris: Vec<String>,
-    /// The application's name in tokens, on the link page and in mail.
+    /// The default application's name in tokens, on the link page and in mail.
     pub app_name: String,
-    /// The one client. Instances that share a store must share it, and it must outlive a restart:
-    /// links, codes and refresh tokens are bound to it.
-    pub client_id: String,
-    /// The client's secret.
-    pub client_secret: Secret<String>,
+    /// The client of the program that the issuer runs in, beside those of the configuration.
+    pub own_client: Option<OwnClient>,
     /// How long a link works where `send` does not say.
     pub link_lifetime: Duration,
 }
@@ -88,6 +95,7 @@ struct Inner {
     pages: Arc<Pages>,
     keys: signing_key::KeyRing,
     tenant: tenant::Tenant,
+    clients: client::Clients,
     composer: mail::Composer,
 }
 
@@ -100,16 +108,16 @@ pub enum Error {
     /// A signing key could not be made or is not usable.
     #[error("prepare the issuer's signing keys")]
     Key(#[from] signing_key::Error),
-    /// A redirect URI is not an absolute URL without a fragment (RFC 6749 section 3.1.2).
-    #[error("use `{0}` as a redirect URI")]
-    RedirectUri(String),
+    /// A client is not completely or not sensibly described.
+    #[error("prepare the issuer's clients")]
+    Client(#[from] client::Error),
 }
 
 impl Issuer {
     /// Loads the signing keys, or makes them, and brings the declared users up to date.
     ///
     /// # Errors
-    /// When the store fails, a key cannot be used, or a redirect URI is malformed.
+    /// When the store fails, a key cannot be used, or a client is not in order.
     pub async fn new(
         config: Config,
         settings: Settings,
@@ -117,13 +125,12 @@ impl Issuer {
         clock: Clock,
         pages: Arc<Pages>,
     ) -> Result<Self, Error> {
-        if let Some(wrong) = settings.redirect_uris.iter().find(|uri| !is_redirect_uri(uri)) {
-            return Err(Error::RedirectUri(wrong.clone()));
-        }
         let keys = signing_key::KeyRing::load(&store, &clock).await?;
-        let tenant = tenant::Tenant::load(&store).await?;
+        let tenant = tenant::Tenant::load(&store, &settings.app_name).await?;
+        let own_client = settings.own_client.as_ref();
+        let clients = client::Clients::new(&config.client, own_client, &tenant, &store).await?;
         let composer = mail::Composer::new(pages.for_mail());
-        let issuer = Self(Arc::new(Inner { config, settings, store, clock, pages, keys, tenant, composer }));
+        let issuer = Self(Arc::new(Inner { config, settings, store, clock, pages, keys, tenant, clients, composer }));
         for declared in &issuer.0.config.user {
             users::declare(&issuer.0, declared).await?;
         }
@@ -151,8 +158,4 @@ impl Inner {
     fn issuer_name(&self) -> String {
         Issuer::name(&self.settings.public_url)
     }
-}
-
-fn is_redirect_uri(text: &str) -> bool {
-    url::Url::parse(text).is_ok_and(|url| url.fragment().is_none()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -17,12 +17,12 @@ use url::Url;
 use super::{Error, RETRY, local_address, loopback, serve};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::issuer::{self, Issuer};
+use crate::issuer::{self, Issuer, OwnClient};
 use crate::mosaic::Connection;
 use crate::pages::Pages;
 use crate::portal;
 use crate::portal::answer::{Failure, Refusal};
-use crate::secret::{self, Secret};
+use crate::secret;
 use crate::session::Chain;
 use crate::store::Shared;
 
@@ -35,6 +35,7 @@ pub(super) struct Embedded {
     address: SocketAddr,
     config: issuer::Config,
     settings: issuer::Settings,
+    client: OwnClient,
     store: Shared,
     clock: Clock,
     pages: Arc<Pages>,
@@ -53,12 +54,15 @@ impl Embedded {
         pages: &Arc<Pages>,
         listener: TcpListener,
     ) -> Result<Self, Error> {
+        let client = OwnClient {
+            id: CLIENT_ID.to_owned(),
+            secret: secret::random_token(),
+            redirect_uris: vec![config.public_url.join(portal::CALLBACK)],
+        };
         let settings = issuer::Settings {
             public_url: config.public_url.clone(),
-            redirect_uris: vec![config.public_url.join(portal::CALLBACK)],
             app_name: pages.app_name().to_owned(),
-            client_id: CLIENT_ID.to_owned(),
-            client_secret: secret::random_token(),
+            own_client: Some(client.clone()),
             link_lifetime: config.sign_in.link_lifetime.0,
         };
         Ok(Self {
@@ -66,6 +70,7 @@ impl Embedded {
             listener: Some(listener),
             config: config.issuer.clone().unwrap_or_default(),
             settings,
+            client,
             store: Arc::clone(store),
             clock: clock.clone(),
             pages: Arc::clone(pages),
@@ -87,8 +92,8 @@ impl Embedded {
             token_url: base("/oidc/token"),
             key_set_url: base("/cis/oidc/jwks"),
             issuer: Issuer::name(&self.settings.public_url),
-            client_id: self.settings.client_id.clone(),
-            client_secret: Secret::new(self.settings.client_secret.expose().clone()),
+            client_id: self.client.id.clone(),
+            client_secret: self.client.secret.clone(),
         }
     }
 

@@ -21,11 +21,6 @@ use crate::store;
 const BODY_LIMIT: usize = 64 * 1024;
 
 pub(super) fn router(issuer: Arc<Inner>) -> Router {
-    let open = Router::new()
-        .route("/oidc/token", post(oauth::token))
-        .route("/cis/oidc/token", post(oauth::token))
-        .route("/cis/oidc/jwks", get(oauth::key_set))
-        .route("/cis/oidc/.well-known/openid-configuration", get(oauth::discovery));
     let guarded = Router::new()
         .route("/cis/v1/auth/link/email/send", post(link::send))
         .route("/cis/v1/auth/link/email/authenticate", post(link::authenticate))
@@ -37,7 +32,8 @@ pub(super) fn router(issuer: Arc<Inner>) -> Router {
         .route("/cis/v1/users/{user_id}", get(users::by_id))
         .route("/cis/v1/users/email/{email}", get(users::by_email))
         .route_layer(middleware::from_fn_with_state(issuer.clone(), require_client));
-    open.merge(guarded)
+    oauth::router()
+        .merge(guarded)
         .fallback(|| async { Refusal::Numbered(StatusCode::NOT_FOUND, "Not found") })
         .method_not_allowed_fallback(|| async {
             Refusal::Numbered(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
@@ -53,11 +49,13 @@ pub(super) async fn no_store(mut response: Response) -> Response {
     response
 }
 
-async fn require_client(State(issuer): State<Arc<Inner>>, request: Request, next: Next) -> Response {
-    match bearer(request.headers()) {
-        Some(token) if issuer.is_client_access_token(token) => next.run(request).await,
-        _ => Refusal::Numbered(StatusCode::UNAUTHORIZED, "Invalid token").into_response(),
-    }
+/// Lets clients in, and tells the call who makes it.
+async fn require_client(State(issuer): State<Arc<Inner>>, mut request: Request, next: Next) -> Response {
+    let Some(caller) = bearer(request.headers()).and_then(|token| issuer.caller(token)) else {
+        return Refusal::Numbered(StatusCode::UNAUTHORIZED, "Invalid token").into_response();
+    };
+    request.extensions_mut().insert(caller);
+    next.run(request).await
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::api::{Body, Refusal};
+use super::client::{Caller, Client};
 use super::mail::{EmailContent, Facts};
 use super::sessions::Session;
 use super::tokens::{ClaimsRequest, TokenAnswer};
@@ -46,7 +47,7 @@ const WRONG_REDIRECT_URI: Refusal = Refusal::Worded(
 #[derive(Serialize, Deserialize)]
 pub(super) struct Link {
     user_id: String,
-    client_id: String,
+    pub(super) client_id: String,
     pub(super) redirect_uri: String,
     pub(super) state: Option<String>,
     request_id: Option<String>,
@@ -225,19 +226,23 @@ impl SendCall {
 }
 
 /// `POST /cis/v1/auth/link/email/send`
-pub(super) async fn send(State(issuer): State<Arc<Inner>>, Body(call): Body<SendCall>) -> Result<Json<Value>, Refusal> {
+pub(super) async fn send(
+    State(issuer): State<Arc<Inner>>,
+    Extension(caller): Extension<Caller>,
+    Body(call): Body<SendCall>,
+) -> Result<Json<Value>, Refusal> {
     let problems = call.problems();
     if !problems.is_empty() {
         return Err(Refusal::Fields(problems));
     }
     let redirect_uri = call.redirect_uri.clone().unwrap_or_default();
-    if !issuer.settings.redirect_uris.contains(&redirect_uri) {
+    if !caller.client.redirect_uris.contains(&redirect_uri) {
         return Err(WRONG_REDIRECT_URI);
     }
     let user = call.user(&issuer).await?.ok_or(NO_USER)?;
     Inner::require_active(&user)?;
     let request_id = call.generate_request_id.then(|| random_token().expose().clone());
-    issuer.mail_link(call, redirect_uri, &user, request_id.clone()).await?;
+    issuer.mail_link(&caller.client, call, redirect_uri, &user, request_id.clone()).await?;
     let mut answer = json!({ "message": "Email sent successfully" });
     if let Some(request_id) = request_id {
         answer["request_id"] = json!(request_id);
@@ -248,6 +253,7 @@ pub(super) async fn send(State(issuer): State<Arc<Inner>>, Body(call): Body<Send
 impl Inner {
     async fn mail_link(
         &self,
+        client: &Client,
         call: SendCall,
         redirect_uri: String,
         user: &User,
@@ -261,7 +267,7 @@ impl Inner {
             .map_or(self.settings.link_lifetime, |minutes| Duration::from_secs_f64(minutes * 60.0));
         let link = Link {
             user_id: user.user_id.clone(),
-            client_id: self.settings.client_id.clone(),
+            client_id: client.id.clone(),
             redirect_uri,
             state: call.state,
             request_id,
@@ -271,7 +277,7 @@ impl Inner {
         };
         let token = self.make_link(&link).await?;
         let facts = Facts {
-            app: &self.settings.app_name,
+            app: &client.app_name,
             link: self.settings.public_url.join(&format!("/.linkgate/link?token={}", token.expose())),
             asked_at: now,
             expires_at: link.expires_at,
@@ -289,6 +295,7 @@ pub(super) struct CodeLogin {
     session_id: Option<String>,
     request_id: Option<String>,
     claims: Option<Claims>,
+    resource: Option<String>,
 }
 
 /// The `claims` parameter; what is asked for the access token and for UserInfo adds nothing.
@@ -307,15 +314,16 @@ impl Claims {
 /// `POST /cis/v1/auth/link/email/authenticate`
 pub(super) async fn authenticate(
     State(issuer): State<Arc<Inner>>,
+    Extension(caller): Extension<Caller>,
     Body(login): Body<CodeLogin>,
 ) -> Result<Json<TokenAnswer>, Refusal> {
+    let audience = caller.client.audience(login.resource.as_deref())?;
     let found = records::load::<Code>(issuer.store.as_ref(), &code_key(&login.code)).await?;
     let Some(code) = found else {
         issuer.end_what_it_opened(&login.code).await?;
         return Err(INVALID_CODE);
     };
-    if code.client_id != issuer.settings.client_id || !answers(code.request_id.as_deref(), login.request_id.as_deref())
-    {
+    if code.client_id != caller.client.id || !answers(code.request_id.as_deref(), login.request_id.as_deref()) {
         return Err(INVALID_CODE);
     }
     let mut user =
@@ -328,7 +336,8 @@ pub(super) async fn authenticate(
     issuer.note_sign_in(&mut user).await?;
     let session = sign_in(&issuer, earlier, &user).await?;
     records::save(issuer.store.as_ref(), &spent_key(&login.code), &session.name(), code.expires_at).await?;
-    Ok(Json(issuer.issue(&user, &session, login.claims.unwrap_or_default().asked()).await?))
+    let claims = login.claims.unwrap_or_default().asked();
+    Ok(Json(issuer.issue(&caller.client, &user, &session, claims, audience).await?))
 }
 
 /// Whether the caller gave back the request ID that `send` made, if it made one.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::api::{Body, Refusal, Segment};
+use super::client::Caller;
 use super::link::Claims;
 use super::tokens::TokenAnswer;
 use super::users::{Status, User};
@@ -114,20 +115,24 @@ pub(super) struct SessionLogin {
     session_id: String,
     #[serde(default)]
     claims: Option<Claims>,
+    resource: Option<String>,
 }
 
 /// `POST /cis/v1/auth/session/authenticate`: new tokens in a session that lives.
 pub(super) async fn authenticate(
     State(issuer): State<Arc<Inner>>,
+    Extension(caller): Extension<Caller>,
     Body(login): Body<SessionLogin>,
 ) -> Result<Json<TokenAnswer>, Refusal> {
+    let audience = caller.client.audience(login.resource.as_deref())?;
     let mut session = issuer.session(&login.session_id).await?.ok_or(Refusal::NO_SESSION)?;
     let user = issuer.user(&session.user_id).await?.ok_or(Refusal::NO_SESSION)?;
     Inner::require_active(&user)?;
     if !issuer.extend_session(&mut session).await? {
         return Err(Refusal::NO_SESSION);
     }
-    Ok(Json(issuer.issue(&user, &session, login.claims.unwrap_or_default().asked()).await?))
+    let claims = login.claims.unwrap_or_default().asked();
+    Ok(Json(issuer.issue(&caller.client, &user, &session, claims, audience).await?))
 }
 
 #[derive(Deserialize)]

@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("pages", "clock identity origin setting"),
     ("demo", "origin pages"),
     ("admin", "origin telemetry"),
-    ("issuer", "agent clock identity origin pages secret store"),
+    ("issuer", "agent clock identity origin pages secret setting store"),
     ("mosaic", "clock identity secret setting"),
     ("session", "agent clock identity mosaic secret setting store"),
     ("portal", "agent clock identity mosaic origin pages secret session setting store telemetry"),

@@ -87,7 +87,7 @@ fn the_reference_runs_as_it_stands() {
 }
 
 /// Every table of the file: how a wrong name gets into it, and the header below which its settings stand.
-const TABLES: [(&str, &str); 14] = [
+const TABLES: [(&str, &str); 15] = [
     ("zz = 0\n{LEAST}", ""),
     ("{LEAST}[admin]\nzz = 0", "[admin]"),
     ("{LEAST}[log]\nzz = 0", "[log]"),
@@ -100,6 +100,7 @@ const TABLES: [(&str, &str); 14] = [
     ("[issuer]\nzz = 0", "[issuer]"),
     ("{LEAST}[identity_headers]\nzz = 0", "[identity_headers]"),
     ("{LEAST}[[issuer.user]]\nemail = 'b@example.com'\nzz = 0", "# [[issuer.user]]"),
+    ("{LEAST}[[issuer.client]]\nid = 'x'\nzz = 0", "# [[issuer.client]]"),
     ("{LEAST}zz = 0", "[[route]]"),
     ("{LEAST}[route.allow]\nzz = 0", "[[route]]"),
 ];

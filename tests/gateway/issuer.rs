@@ -1,5 +1,6 @@
 //! The built-in issuer through its routers: no sockets, a clock that is set, a store in memory.
 
+mod clients;
 mod credentials;
 mod failing_store;
 mod links;
@@ -16,7 +17,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use linkgate::clock::{Clock, Timestamp};
-use linkgate::issuer::{Config, Issuer, Settings};
+use linkgate::issuer::{Config, Issuer, OwnClient, Settings};
 use linkgate::origin::Origin;
 use linkgate::pages::{Pages, Theme};
 use linkgate::secret::Secret;
@@ -76,13 +77,19 @@ impl Answer {
     }
 }
 
+fn own_client(id: &str) -> OwnClient {
+    OwnClient {
+        id: id.to_owned(),
+        secret: Secret::new(CLIENT_SECRET.to_owned()),
+        redirect_uris: vec![REDIRECT_URI.to_owned(), "https://app.example.com/other?x=1".to_owned()],
+    }
+}
+
 fn settings() -> Settings {
     Settings {
         public_url: Origin::try_from("https://app.example.com".to_owned()).unwrap(),
-        redirect_uris: vec![REDIRECT_URI.to_owned(), "https://app.example.com/other?x=1".to_owned()],
         app_name: "Acme".to_owned(),
-        client_id: CLIENT_ID.to_owned(),
-        client_secret: Secret::new(CLIENT_SECRET.to_owned()),
+        own_client: Some(own_client(CLIENT_ID)),
         link_lifetime: Duration::from_secs(600),
     }
 }

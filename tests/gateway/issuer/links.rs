@@ -220,7 +220,7 @@ async fn send_may_set_the_links_life() {
 async fn a_code_is_good_for_the_client_that_sent_the_link() {
     let world = World::new().await;
     let code = world.code().await;
-    let mut other = world.again(config(), Settings { client_id: "other".to_owned(), ..settings() }).await;
+    let mut other = world.again(config(), Settings { own_client: Some(own_client("other")), ..settings() }).await;
     other.log_in_client().await;
     other.authenticate(&code).await.refuses(400, &invalid_code());
     world.authenticate(&code).await.expect(200);

@@ -1,5 +1,7 @@
 //! Users: made once, found by ID and address, and declared in the configuration.
 
+use linkgate::issuer::{ClientError, Error};
+
 use super::*;
 
 fn nobody() -> Value {
@@ -114,9 +116,11 @@ async fn a_redirect_uri_must_be_a_url() {
     let clock = Clock::manual(Timestamp::from_unix_seconds(0));
     let store: store::Shared = Arc::new(Memory::new(clock.clone()));
     for wrong in ["/callback", "https://app.example.com/#x", "https://app.example.com/a b", "https://a.test/\r\nx: y"] {
-        let settings = Settings { redirect_uris: vec![wrong.to_owned()], ..settings() };
+        let client = OwnClient { redirect_uris: vec![wrong.to_owned()], ..own_client(CLIENT_ID) };
+        let settings = Settings { own_client: Some(client), ..settings() };
         let pages = Arc::new(Pages::new(&Theme::default(), &settings.public_url, Path::new("/")).unwrap());
         let refused = Issuer::new(config(), settings, store.clone(), clock.clone(), pages).await.err();
-        assert!(matches!(refused, Some(linkgate::issuer::Error::RedirectUri(uri)) if uri == wrong), "{wrong:?}");
+        let Some(Error::Client(ClientError::RedirectUri(uri))) = refused else { panic!("{wrong:?} is not refused") };
+        assert_eq!(uri, wrong);
     }
 }
