@@ -15,24 +15,32 @@ use crate::clock::Clock;
 use crate::identity::EmailAddress;
 use crate::origin::Origin;
 use crate::pages::Pages;
-use crate::store;
+use crate::{setting, store};
 
 mod api;
 mod client;
+mod groups;
+mod identifier;
 mod link;
 mod link_page;
+mod login;
 mod mail;
 mod mailbox;
 mod oauth;
+mod one_time_code;
+mod openapi;
+mod phone;
 mod records;
 mod refresh;
 mod sessions;
 mod signing_key;
 mod tenant;
 mod tokens;
+mod user_list;
 mod users;
 
 pub use client::{Config as ClientConfig, Error as ClientError, OwnClient};
+pub use one_time_code::Config as Codes;
 
 /// `[issuer]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -42,6 +50,9 @@ pub struct Config {
     pub mailbox: bool,
     /// Users that exist from the start.
     pub user: Vec<DeclaredUser>,
+    /// One-time codes that people type.
+    #[serde(deserialize_with = "setting::table")]
+    pub codes: one_time_code::Config,
     /// Programs that may call the API.
     pub client: Vec<client::Config>,
 }

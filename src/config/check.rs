@@ -12,6 +12,7 @@ use crate::identity::headers::{self, Attribute};
 use crate::session::Chain;
 use crate::setting::Span;
 
+mod codes;
 mod mosaic;
 mod route;
 
@@ -169,6 +170,9 @@ impl Check<'_> {
         let settings = self.settings;
         if let Some(mosaic) = &settings.mosaic {
             self.mosaic(&mosaic.0);
+        }
+        if let Some(issuer) = &settings.issuer {
+            self.codes(&issuer.0);
         }
         if settings.issuer.as_ref().is_some_and(|issuer| !issuer.0.mailbox) && !self.is_broken("issuer.mailbox") {
             let hint = "set `mailbox = true`, or use [mosaic]";

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::api::Refusal;
 use super::mailbox::Mail;
@@ -20,7 +21,9 @@ const LONGEST_LOGO: usize = 20_000;
 /// What the mail is about.
 pub(super) struct Facts<'a> {
     pub(super) app: &'a str,
-    pub(super) link: String,
+    /// The link, the code, or both.
+    pub(super) link: Option<String>,
+    pub(super) code: Option<String>,
     pub(super) asked_at: Timestamp,
     pub(super) expires_at: Timestamp,
     pub(super) agent: Agent,
@@ -29,7 +32,7 @@ pub(super) struct Facts<'a> {
 }
 
 /// `email_content`: the caller's own texts. With it the default texts are not used; what it leaves out is empty.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct EmailContent {
     subject: Option<String>,
@@ -88,6 +91,12 @@ fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ").trim().to_owned()
 }
 
+/// The digits of a code in two groups, as people read them out.
+fn in_groups(code: &str) -> String {
+    let (first, second) = code.split_at_checked(code.len().div_ceil(2)).unwrap_or((code, ""));
+    format!("{first} {second}")
+}
+
 /// The time of day in UTC.
 fn clock_time(moment: Timestamp) -> String {
     formatted(moment, "%H:%M")
@@ -123,6 +132,7 @@ impl Composer {
         let values = context! {
             app => one_line(facts.app),
             link => facts.link.clone(),
+            code => facts.code.as_deref().map(in_groups),
             asked => clock_time(facts.asked_at),
             until => clock_time(facts.expires_at),
             until_day => (until_day != formatted(facts.asked_at, "%-d %B")).then_some(until_day),
@@ -135,12 +145,12 @@ impl Composer {
         // The template's first line is the subject, so that all words are in one file.
         let (subject, text) = text.split_once('\n').unwrap_or((&text, ""));
         Ok(Mail {
-            to: to.clone(),
+            to: to.to_string(),
             subject: subject.trim().to_owned(),
             text: format!("{}\n", text.trim()),
             html: self.render("mail.html", &values)?,
             link: facts.link,
-            code: None,
+            code: facts.code,
             sent_at: facts.asked_at,
         })
     }
@@ -167,7 +177,8 @@ mod tests {
         let asked_at = Timestamp::from_unix_seconds(1_767_262_830);
         Facts {
             app: "Acme <Wiki>\r\nBcc: x",
-            link: "https://app.example.com/.linkgate/link?token=T0KEN".to_owned(),
+            link: Some("https://app.example.com/.linkgate/link?token=T0KEN".to_owned()),
+            code: None,
             asked_at,
             expires_at: asked_at.plus(Duration::from_secs(600)),
             agent: Agent { browser: "Firefox".to_owned(), system: Some("Linux".to_owned()) },

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::api::Refusal;
+use super::phone::PhoneNumber;
 use super::{Inner, api, records};
 use crate::clock::Timestamp;
 use crate::identity::EmailAddress;
@@ -35,11 +36,12 @@ const MAIL_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-sr
 /// A mail as it was sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Mail {
-    pub(super) to: EmailAddress,
+    /// A mail address, or the number that a text went to.
+    pub(super) to: String,
     pub(super) subject: String,
     pub(super) text: String,
     pub(super) html: String,
-    pub(super) link: String,
+    pub(super) link: Option<String>,
     pub(super) code: Option<String>,
     pub(super) sent_at: Timestamp,
 }
@@ -65,6 +67,20 @@ impl Inner {
             tracing::error!("a mail is not sent: `issuer.mailbox` is off and no mail server is configured");
             return Err(Refusal::Worded(StatusCode::SERVICE_UNAVAILABLE, "Email could not be sent"));
         }
+        Ok(self.keep(&mail).await?)
+    }
+
+    /// Sends a text message.
+    pub(super) async fn deliver_text(&self, phone: &str, text: &str, code: &str) -> Result<(), Refusal> {
+        let mail = Mail {
+            to: phone.to_owned(),
+            subject: String::new(),
+            html: String::new(),
+            text: text.to_owned(),
+            link: None,
+            code: Some(code.to_owned()),
+            sent_at: self.clock.now(),
+        };
         Ok(self.keep(&mail).await?)
     }
 
@@ -146,7 +162,12 @@ async fn latest(State(issuer): State<Arc<Inner>>, RawQuery(query): RawQuery) -> 
     let query = query.unwrap_or_default();
     let to = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "to").map(|(_, value)| value);
     // No address has a blank: it was a plus sign that nobody encoded.
-    let Some(to) = to.and_then(|to| EmailAddress::parse(&to.replace(' ', "+")).ok()) else {
+    let to = to.map(|to| to.replace(' ', "+"));
+    let read = |to: &String| match PhoneNumber::parse(to) {
+        Some(number) => Some(number.to_string()),
+        None => EmailAddress::parse(to).ok().map(String::from),
+    };
+    let Some(to) = to.as_ref().and_then(read) else {
         let body = json!({ "error": "bad_request", "message": "Name an address: ?to=name@example.com" });
         return Ok((StatusCode::BAD_REQUEST, Json(body)).into_response());
     };

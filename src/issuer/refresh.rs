@@ -7,8 +7,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::api::{Body, Refusal};
+use super::api::{Body, CommonRefusals, LinkRefused, Refusal, Refused};
 use super::client::{Audience, Caller, Client};
 use super::sessions::{LIFETIME, Session};
 use super::tenant::fresh_id;
@@ -105,12 +106,23 @@ impl Inner {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct RefreshCall {
     refresh_token: String,
 }
 
-/// `POST /cis/v1/auth/token/refresh`. The session stays as it is.
+/// New tokens, a new refresh token among them. The session stays as it is.
+#[utoipa::path(
+    post, path = "/cis/v1/auth/token/refresh", tag = "sessions", operation_id = "refreshBackendAuthToken",
+    request_body = RefreshCall,
+    responses(
+        (status = 200, description = "The tokens, without `session_id`", body = TokenAnswer),
+        (status = 400, description = "The refresh token is not valid, or a field is not what it should be",
+            body = Refused),
+        (status = 403, description = "The user is not active", body = LinkRefused),
+        CommonRefusals,
+    ),
+)]
 pub(super) async fn refresh(
     State(issuer): State<Arc<Inner>>,
     Extension(caller): Extension<Caller>,
@@ -129,7 +141,10 @@ pub(super) async fn refresh(
         return Err(INVALID);
     }
     let session = issuer.session_named(&family.session).await?.ok_or(INVALID)?;
-    let user = issuer.user(&session.user_id).await?.ok_or(INVALID)?;
-    Inner::require_active(&user)?;
+    let user = issuer.user(&session.user_id).await?.filter(|user| user.is_visible_to(&caller.client));
+    let user = user.ok_or(INVALID)?;
+    if !user.is_active() {
+        return Err(Refusal::NOT_ACTIVE);
+    }
     Ok(Json(issuer.answer(&caller.client, &user, &session, &id, &family).await?))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::client::{Audience, Caller, Client};
 use super::sessions::Session;
@@ -64,16 +65,19 @@ impl Inner {
     ) -> Result<String, signing_key::Error> {
         let mut claims = Map::new();
         for (name, detail) in asked {
-            if let Some(value) = Self::optional_claim(name, detail, client, user) {
+            if let Some(value) = user.claim(name, detail, client) {
                 claims.insert(name.clone(), value);
             }
+        }
+        if let Some(approved) = &session.approval_data {
+            claims.insert("approval_data".to_owned(), json!(approved));
         }
         // The fixed claims come last, so no optional one can take their place.
         claims.extend(self.times());
         claims.insert("sub".to_owned(), json!(user.user_id));
         claims.insert("aud".to_owned(), json!(client.id));
         claims.insert("auth_time".to_owned(), json!(session.auth_time.unix_seconds()));
-        claims.insert("amr".to_owned(), json!(session.amr));
+        claims.insert("amr".to_owned(), json!(session.methods()));
         self.keys.sign(&claims)
     }
 
@@ -106,47 +110,10 @@ impl Inner {
             ("exp".to_owned(), json!(now + LIFETIME_SECONDS)),
         ])
     }
-
-    /// A claim that appears on request only; `None` when it is unknown or the user has no such thing.
-    fn optional_claim(name: &str, detail: &Value, client: &Client, user: &User) -> Option<Value> {
-        let text = |value: &Option<String>| value.as_ref().map(|value| json!(value));
-        let profile = &user.profile;
-        match name {
-            "email" => Some(json!(user.email.value)),
-            "email_verified" => Some(json!(user.email.email_verified)),
-            "groups" => Some(json!(user.groups)),
-            "roles" | "role_values" => Some(json!(user.roles)),
-            "permissions" => Some(json!([])),
-            "fname" => text(&profile.name.first_name),
-            "mname" => text(&profile.name.middle_name),
-            "lname" => text(&profile.name.last_name),
-            "username" => text(&profile.username),
-            "phone_number" => text(&profile.phone_number),
-            "phone_number_verified" => profile.phone_number.as_ref().map(|_| json!(false)),
-            "picture" => text(&profile.picture),
-            "language" => text(&profile.language),
-            "external_user_id" => text(&profile.external_user_id),
-            "external_account_id" => text(&profile.external_account_id),
-            "app_name" => Some(json!(client.app_name)),
-            "created_at" => Some(json!(user.created_at.unix_millis())),
-            "last_auth" => user.last_auth.map(|moment| json!(moment.unix_millis())),
-            "custom_data" => selected(&profile.custom_data, detail),
-            "custom_app_data" => selected(&profile.custom_app_data, detail),
-            _ => None,
-        }
-    }
-}
-
-/// Custom data whole, or only the members that `{"fields": [...]}` names.
-fn selected(data: &Option<Map<String, Value>>, detail: &Value) -> Option<Value> {
-    let data = data.as_ref()?;
-    let Some(fields) = detail.get("fields").and_then(Value::as_array) else { return Some(json!(data)) };
-    let wanted = |name: &String| fields.iter().any(|field| field.as_str() == Some(name));
-    Some(data.iter().filter(|(name, _)| wanted(name)).map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 /// The answer to every sign-in and renewal.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct TokenAnswer {
     pub(super) access_token: String,
     pub(super) id_token: String,

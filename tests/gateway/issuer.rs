@@ -1,6 +1,7 @@
 //! The built-in issuer through its routers: no sockets, a clock that is set, a store in memory.
 
 mod clients;
+mod codes;
 mod credentials;
 mod failing_store;
 mod links;
