@@ -22,6 +22,7 @@ mod mosaic;
 mod outages;
 mod pages;
 mod program;
+mod python;
 mod radicale;
 mod recorder;
 mod redis_server;
