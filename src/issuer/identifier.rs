@@ -86,7 +86,7 @@ impl Inner {
 /// The user with that primary address.
 #[utoipa::path(
     get, path = "/cis/v1/users/email/{email}", tag = "users", operation_id = "getUserByEmail",
-    params(("email" = String, Path)),
+    params(("email" = String, Path, example = "ada@example.com")),
     responses(
         (status = 200, description = "The user", body = UserResult),
         (status = 400, description = "The path cannot be read", body = Refused),
@@ -105,7 +105,7 @@ pub(super) async fn by_email(
 /// The user with that phone number.
 #[utoipa::path(
     get, path = "/cis/v1/users/phone-number/{phone_number}", tag = "users", operation_id = "getUserByPhoneNumber",
-    params(("phone_number" = String, Path)),
+    params(("phone_number" = String, Path, example = "+4930123456")),
     responses(
         (status = 200, description = "The user", body = UserResult),
         (status = 400, description = "The path cannot be read", body = Refused),
@@ -124,7 +124,7 @@ pub(super) async fn by_phone_number(
 /// The user of that name.
 #[utoipa::path(
     get, path = "/cis/v1/users/username/{username}", tag = "users", operation_id = "getUserByUsername",
-    params(("username" = String, Path)),
+    params(("username" = String, Path, example = "ada")),
     responses(
         (status = 200, description = "The user", body = UserResult),
         (status = 400, description = "The path cannot be read", body = Refused),
@@ -164,7 +164,9 @@ pub(super) async fn by_external_user_id(
 #[into_params(parameter_in = Query)]
 pub(super) struct Identifier {
     /// `email`, `phoneNumber`, `username` or `externalUserId`; nobody has an identifier of another name.
+    #[param(example = "email")]
     identifier_name: String,
+    #[param(example = "ada@example.com")]
     identifier_value: String,
 }
 

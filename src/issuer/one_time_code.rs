@@ -104,6 +104,8 @@ struct Slot<'a> {
 
 impl<'a> Slot<'a> {
     fn new(client_id: &str, user_id: &str, request_id: Option<&'a str>) -> Self {
+        // A program that always sends the field may send it empty.
+        let request_id = request_id.filter(|id| !id.is_empty());
         // A client ID is at liberty to have any character, so lengths keep the two apart.
         let name = format!("{}:{client_id}{}", client_id.len(), request_id.unwrap_or_default());
         Self { key: format!("issuer/otp/{user_id}/{}", fingerprint(&name)), request_id }

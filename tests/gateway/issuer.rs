@@ -4,8 +4,11 @@ mod clients;
 mod codes;
 mod credentials;
 mod failing_store;
+mod groups;
 mod links;
 mod mailbox;
+mod openapi;
+mod reference;
 mod sessions;
 mod tokens;
 mod users;
@@ -222,6 +225,21 @@ impl World {
     async fn user_id(&self, email: &str) -> String {
         let found = self.get(&format!("/cis/v1/users/email/{email}")).await.expect(200);
         found.json()["result"]["user_id"].as_str().unwrap().to_owned()
+    }
+
+    /// The same issuer as another client sees it, whose redirect URI and secret are those of the first.
+    async fn another_client(&self, more: Value) -> Self {
+        let name = format!("linkgate-users-{}-{}", std::process::id(), linkgate::secret::random_token().expose());
+        let secret = std::env::temp_dir().join(name);
+        std::fs::write(&secret, CLIENT_SECRET).unwrap();
+        let mut client = json!({ "id": "second", "secret_file": secret, "redirect_uris": [REDIRECT_URI] });
+        client.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let config = Config { client: vec![serde_json::from_value(client).unwrap()], ..config() };
+        let mut world = self.again(config, settings()).await;
+        std::fs::remove_file(&secret).unwrap();
+        let form = format!("grant_type=client_credentials&client_id=second&client_secret={CLIENT_SECRET}");
+        world.bearer = world.form("/oidc/token", &form).await.expect(200).text("access_token");
+        world
     }
 
     /// What an administrator does elsewhere.

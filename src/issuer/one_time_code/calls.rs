@@ -65,7 +65,9 @@ enum Channel {
 pub(in crate::issuer) struct SendPasscode {
     channel: Channel,
     /// `email`, `phone_number`, `user_id`, `username` or `external_user_id`; nobody has an identifier of another type.
+    #[schema(example = "email")]
     identifier_type: String,
+    #[schema(min_length = 1, example = "ada@example.com")]
     identifier: String,
     email_content: Option<EmailContent>,
     custom_sms_input: Option<CustomSms>,
@@ -293,7 +295,9 @@ pub(in crate::issuer) struct PasscodeLogin {
     #[schema(example = "123456")]
     passcode: String,
     /// As in the call that sent the code, or another identifier of the same user.
+    #[schema(example = "email")]
     identifier_type: String,
+    #[schema(example = "ada@example.com")]
     identifier: String,
     /// The session that this login is added to, in place of a new one.
     session_id: Option<String>,

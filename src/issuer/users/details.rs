@@ -53,8 +53,7 @@ pub(in crate::issuer) struct Details {
     /// Up to 500 KB, for all applications.
     #[schema(value_type = Option<Object>)]
     custom_data: Option<Map<String, Value>>,
-    /// A URL.
-    #[schema(max_length = 2048)]
+    #[schema(format = "uri", max_length = 2048, example = "https://example.com/ada.png")]
     picture: Option<String>,
     #[schema(min_length = 1, max_length = 255, example = "de")]
     language: Option<String>,

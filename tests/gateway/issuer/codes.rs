@@ -385,6 +385,14 @@ async fn without_request_ids_the_newest_code_counts() {
 }
 
 #[tokio::test]
+async fn an_empty_request_id_is_none() {
+    let world = World::new().await;
+    let mut call = ada(&world.passcode().await);
+    call["request_id"] = json!("");
+    world.post(OTP, &call).await.expect(200);
+}
+
+#[tokio::test]
 async fn with_request_ids_several_codes_are_out_at_once() {
     let world = World::new().await;
     let mut sent = Vec::new();
