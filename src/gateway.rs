@@ -116,6 +116,8 @@ pub struct Running {
     portal: Arc<Portal>,
     sessions: Arc<Sessions>,
     proxy: JoinHandle<()>,
+    /// Sends the built-in issuer's mail, with one.
+    mailing: Option<JoinHandle<()>>,
     helpers: Vec<JoinHandle<()>>,
 }
 
@@ -193,12 +195,15 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
     let address = local_address(&listener, config.listen);
     let (proxy, connections) = serve_proxy(proxy, listener, stopping);
     let admin_address = local_address(&admin_listener, config.admin.listen);
-    let admin = Admin { readiness: readiness.clone(), metrics, hosts: config.admin.hosts.clone() };
+    let admin =
+        Admin { readiness: readiness.clone(), metrics: Arc::clone(&metrics), hosts: config.admin.hosts.clone() };
     helpers.push(serve(admin_listener, admin::router(admin), closing.clone()));
     let issuer_address = embedded.as_ref().map(Embedded::address);
-    if let Some(embedded) = embedded {
-        helpers.extend(embedded.serve(closing.clone()));
-    }
+    let mailing = embedded.map(|embedded| {
+        let (mailing, served) = embedded.serve(closing.clone(), metrics, readiness.clone());
+        helpers.push(served);
+        mailing
+    });
     helpers.push(tokio::spawn(listen_for_ends(Arc::clone(&sessions), closing.clone())));
     helpers.push(tokio::spawn(watch_readiness(readiness.clone(), store, mosaic, closing)));
     let stop_timeout = config.stop_timeout.0;
@@ -214,6 +219,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         portal,
         sessions,
         proxy,
+        mailing,
         helpers,
     })
 }
@@ -247,6 +253,12 @@ impl Running {
             tracing::warn!("stopped with work under way");
         }
         self.close.send_replace(true);
+        if let Some(mut mailing) = self.mailing
+            && tokio::time::timeout(self.stop_timeout, &mut mailing).await.is_err()
+        {
+            tracing::warn!("stopped while mail was being sent; it is sent again");
+            mailing.abort();
+        }
         for helper in self.helpers {
             helper.abort();
         }

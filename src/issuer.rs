@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use axum::Router;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::identity::EmailAddress;
 use crate::origin::Origin;
 use crate::pages::Pages;
+use crate::telemetry::Metrics;
 use crate::{setting, store};
 
 mod api;
@@ -40,6 +42,7 @@ mod user_list;
 mod users;
 
 pub use client::{Config as ClientConfig, Error as ClientError, OwnClient};
+pub use mail::Config as MailConfig;
 pub use one_time_code::Config as Codes;
 
 /// `[issuer]`
@@ -48,6 +51,9 @@ pub use one_time_code::Config as Codes;
 pub struct Config {
     /// Mail lands on a page instead of in a mailbox; for development on this machine only.
     pub mailbox: bool,
+    /// `[issuer.mail]`: there exactly when `mailbox` is off.
+    #[serde(deserialize_with = "setting::optional_table")]
+    pub mail: Option<MailConfig>,
     /// Users that exist from the start.
     pub user: Vec<DeclaredUser>,
     /// One-time codes that people type.
@@ -60,7 +66,8 @@ pub struct Config {
 impl Config {
     /// The files that it names.
     pub fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        self.client.iter_mut().flat_map(client::Config::paths)
+        let of_clients = self.client.iter_mut().flat_map(client::Config::paths);
+        of_clients.chain(self.mail.iter_mut().flat_map(|mail| mail.paths()).flatten())
     }
 }
 
@@ -108,6 +115,8 @@ struct Inner {
     tenant: tenant::Tenant,
     clients: client::Clients,
     composer: mail::Composer,
+    /// There when mail is sent instead of being shown.
+    outbox: Option<Arc<mail::Outbox>>,
 }
 
 /// Why the issuer cannot be made.
@@ -122,13 +131,16 @@ pub enum Error {
     /// A client is not completely or not sensibly described.
     #[error("prepare the issuer's clients")]
     Client(#[from] client::Error),
+    /// No mail can be sent with these settings.
+    #[error("prepare the issuer's mail")]
+    Mail(#[from] mail::Error),
 }
 
 impl Issuer {
     /// Loads the signing keys, or makes them, and brings the declared users up to date.
     ///
     /// # Errors
-    /// When the store fails, a key cannot be used, or a client is not in order.
+    /// When the store fails, a key cannot be used, a client is not in order, or mail cannot be sent as configured.
     pub async fn new(
         config: Config,
         settings: Settings,
@@ -140,8 +152,9 @@ impl Issuer {
         let tenant = tenant::Tenant::load(&store, &settings.app_name).await?;
         let own_client = settings.own_client.as_ref();
         let clients = client::Clients::new(&config.client, own_client, &tenant, &store).await?;
-        let composer = mail::Composer::new(pages.for_mail());
-        let issuer = Self(Arc::new(Inner { config, settings, store, clock, pages, keys, tenant, clients, composer }));
+        let (composer, outbox) = mail::prepare(config.mail.as_ref(), &settings, &store, &clock, &pages)?;
+        let inner = Inner { config, settings, store, clock, pages, keys, tenant, clients, composer, outbox };
+        let issuer = Self(Arc::new(inner));
         for declared in &issuer.0.config.user {
             users::declare(&issuer.0, declared).await?;
         }
@@ -156,6 +169,20 @@ impl Issuer {
     /// Mosaic's API, for the loopback listener.
     pub fn api(&self) -> Router {
         api::router(self.0.clone())
+    }
+
+    /// Delivers the mails in the queue and those that come, until told to stop; what is being sent is finished, and
+    /// the rest stays in the store. `tell` hears why mails cannot be delivered, and `None` when they can again.
+    /// Without a mail server there is nothing to do.
+    pub async fn run_mail(
+        &self,
+        stopping: watch::Receiver<bool>,
+        metrics: Arc<Metrics>,
+        tell: impl Fn(Option<String>) + Send + Sync + 'static,
+    ) {
+        if let Some(outbox) = &self.0.outbox {
+            outbox.work(stopping, mail::Observers { metrics, tell: Box::new(tell) }).await;
+        }
     }
 
     /// The link page and, in development, the mailbox: for the public origin.

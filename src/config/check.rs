@@ -13,6 +13,7 @@ use crate::session::Chain;
 use crate::setting::Span;
 
 mod codes;
+mod mail;
 mod mosaic;
 mod route;
 
@@ -173,10 +174,7 @@ impl Check<'_> {
         }
         if let Some(issuer) = &settings.issuer {
             self.codes(&issuer.0);
-        }
-        if settings.issuer.as_ref().is_some_and(|issuer| !issuer.0.mailbox) && !self.is_broken("issuer.mailbox") {
-            let hint = "set `mailbox = true`, or use [mosaic]";
-            self.refuse("issuer.mailbox", "the built-in issuer shows its mail on the mailbox page", hint);
+            self.mail(&issuer.0);
         }
     }
 
@@ -201,7 +199,8 @@ impl Check<'_> {
         let beyond = beyond.join(" and ");
         if !beyond.is_empty() && issuer.0.mailbox {
             let message = format!("shows everybody's mail, so it works on this machine only, but {beyond}");
-            self.refuse("issuer.mailbox", message, "listen on 127.0.0.1 and use a localhost URL, or use [mosaic]");
+            let hint = "name a mail server in [issuer.mail] instead, or listen on 127.0.0.1 and use a localhost URL";
+            self.refuse("issuer.mailbox", message, hint);
         }
         if !beyond.is_empty() && is_open {
             let message = format!("lets everybody in, so it works on this machine only, but {beyond}");

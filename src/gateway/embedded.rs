@@ -15,6 +15,7 @@ use tower::ServiceExt as _;
 use url::Url;
 
 use super::{Error, RETRY, local_address, loopback, serve};
+use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::issuer::{self, Issuer, OwnClient};
@@ -25,6 +26,7 @@ use crate::portal::answer::{Failure, Refusal};
 use crate::secret;
 use crate::session::Chain;
 use crate::store::Shared;
+use crate::telemetry::Metrics;
 
 /// The name that the gateway goes by at its own issuer.
 const CLIENT_ID: &str = "linkgate";
@@ -39,12 +41,18 @@ pub(super) struct Embedded {
     store: Shared,
     clock: Clock,
     pages: Arc<Pages>,
-    routers: Late,
+    made: Late,
 }
 
-/// The issuer's routers once there is an issuer.
+/// The issuer and its routers once there is an issuer.
 #[derive(Clone, Default)]
-struct Late(Arc<OnceLock<(Router, Router)>>);
+struct Late(Arc<OnceLock<Made>>);
+
+struct Made {
+    issuer: Issuer,
+    api: Router,
+    pages: Router,
+}
 
 impl Embedded {
     pub(super) fn new(
@@ -74,7 +82,7 @@ impl Embedded {
             store: Arc::clone(store),
             clock: clock.clone(),
             pages: Arc::clone(pages),
-            routers: Late::default(),
+            made: Late::default(),
         })
     }
 
@@ -99,7 +107,7 @@ impl Embedded {
 
     /// Its pages for the public origin.
     pub(super) fn pages(&self) -> Router {
-        let late = self.routers.clone();
+        let late = self.made.clone();
         let page = move |request: Request| async move { late.pages(request).await };
         Router::new()
             .route("/.linkgate/link", axum::routing::any(page.clone()))
@@ -117,7 +125,10 @@ impl Embedded {
             Arc::clone(&self.pages),
         );
         match made.await {
-            Ok(issuer) => self.routers.0.set((issuer.api(), pages(&issuer))).is_ok(),
+            Ok(issuer) => {
+                let (api, pages) = (issuer.api(), pages(&issuer));
+                self.made.0.set(Made { issuer, api, pages }).is_ok()
+            }
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "failed to start the issuer");
                 false
@@ -125,21 +136,34 @@ impl Embedded {
         }
     }
 
-    /// Serves the API, and makes the issuer as soon as the store lets it.
-    pub(super) fn serve(mut self, mut stopping: watch::Receiver<bool>) -> [JoinHandle<()>; 2] {
-        let late = self.routers.clone();
+    /// Serves the API, makes the issuer as soon as the store lets it, and delivers its mail. The first task ends by
+    /// itself when it is told to stop, once the mails that are being sent have arrived.
+    pub(super) fn serve(
+        mut self,
+        mut stopping: watch::Receiver<bool>,
+        metrics: Arc<Metrics>,
+        readiness: Readiness,
+    ) -> (JoinHandle<()>, JoinHandle<()>) {
+        let late = self.made.clone();
         let api = Router::new().fallback(move |request: Request| async move { late.api(request).await });
         let listener = self.listener.take().expect("the listener is taken once, here");
         let served = serve(listener, api, stopping.clone());
-        let making = tokio::spawn(async move {
-            while self.routers.0.get().is_none() && !self.make().await {
+        let mailing = tokio::spawn(async move {
+            let made = loop {
+                if let Some(made) = self.made.0.get() {
+                    break made;
+                }
+                if self.make().await {
+                    continue;
+                }
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
                     _ = stopping.wait_for(|stopping| *stopping) => return,
                 }
-            }
+            };
+            made.issuer.run_mail(stopping, metrics, move |trouble| readiness.warn("mail", trouble)).await;
         });
-        [served, making]
+        (mailing, served)
     }
 }
 
@@ -154,14 +178,14 @@ fn pages(issuer: &Issuer) -> Router {
 impl Late {
     async fn api(&self, request: Request) -> Response {
         match self.0.get() {
-            Some((api, _)) => call(api, request).await,
+            Some(made) => call(&made.api, request).await,
             None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         }
     }
 
     async fn pages(&self, request: Request) -> Response {
         match self.0.get() {
-            Some((_, pages)) => call(pages, request).await,
+            Some(made) => call(&made.pages, request).await,
             None => Failure::from(Refusal::StoreUnavailable).into_response(),
         }
     }

@@ -87,7 +87,7 @@ fn the_reference_runs_as_it_stands() {
 }
 
 /// Every table of the file: how a wrong name gets into it, and the header below which its settings stand.
-const TABLES: [(&str, &str); 16] = [
+const TABLES: [(&str, &str); 17] = [
     ("zz = 0\n{LEAST}", ""),
     ("{LEAST}[admin]\nzz = 0", "[admin]"),
     ("{LEAST}[log]\nzz = 0", "[log]"),
@@ -99,6 +99,7 @@ const TABLES: [(&str, &str); 16] = [
     ("{LEAST}[mosaic]\nzz = 0", "# [mosaic]"),
     ("[issuer]\nzz = 0", "[issuer]"),
     ("{LEAST}[issuer.codes]\nzz = 0", "[issuer.codes]"),
+    ("[issuer.mail]\nzz = 0", "# [issuer.mail]"),
     ("{LEAST}[identity_headers]\nzz = 0", "[identity_headers]"),
     ("{LEAST}[[issuer.user]]\nemail = 'b@example.com'\nzz = 0", "# [[issuer.user]]"),
     ("{LEAST}[[issuer.client]]\nid = 'x'\nzz = 0", "# [[issuer.client]]"),
@@ -140,9 +141,17 @@ fn the_reference_names_every_setting() {
         let lines = section(&text, header);
         assert!(header.is_empty() || text.lines().any(|line| line == header), "{header} is not there");
         for name in valid_names(&wrong.replace("{LEAST}", LEAST)) {
-            let is_section = ["[NAME]", "[[NAME]]", "# [NAME]", "# [[NAME]]", "[issuer.NAME]", "# [[issuer.NAME]]"]
-                .iter()
-                .any(|header| headers.contains(&header.replace("NAME", &name).as_str()));
+            let is_section = [
+                "[NAME]",
+                "[[NAME]]",
+                "# [NAME]",
+                "# [[NAME]]",
+                "[issuer.NAME]",
+                "# [issuer.NAME]",
+                "# [[issuer.NAME]]",
+            ]
+            .iter()
+            .any(|header| headers.contains(&header.replace("NAME", &name).as_str()));
             let is_inline =
                 |line: &&str| line.contains(&format!("{{ {name} = ")) || line.contains(&format!(", {name} = "));
             let is_set = lines.iter().any(|line| name_of(line) == Some(&name)) || lines.iter().any(is_inline);
@@ -173,17 +182,18 @@ fn the_tests_know_every_table() {
     }
 }
 
-/// The reference with every setting taken in, but for Mosaic's, which would stand beside the issuer's.
+/// The reference with every setting taken in, but for Mosaic's and those of real mail, which would stand beside the
+/// issuer's and the mailbox.
 fn reference_with_everything() -> String {
     let text = fs::read_to_string(REFERENCE).expect("the reference is there");
-    let mut is_mosaic = false;
+    let mut is_other = false;
     let mut full = String::new();
     for line in text.lines() {
         if is_header(line) {
-            is_mosaic = line.contains("mosaic");
+            is_other = line.contains("mosaic") || line.contains("issuer.mail");
         }
         let is_setting = is_header(line) || name_of(line).is_some();
-        full.push_str(line.strip_prefix("# ").filter(|_| is_setting && !is_mosaic).unwrap_or(line));
+        full.push_str(line.strip_prefix("# ").filter(|_| is_setting && !is_other).unwrap_or(line));
         full.push('\n');
     }
     full
@@ -236,6 +246,31 @@ fn what_the_reference_comments_out_is_the_default() {
         }
     }
     assert!(compared > 20, "only {compared} defaults were found");
+}
+
+#[test]
+fn what_the_reference_says_of_real_mail_is_true() {
+    let text = fs::read_to_string(REFERENCE).expect("the reference is there");
+    let names: Vec<&str> = section(&text, "# [issuer.mail]").into_iter().filter_map(name_of).collect();
+    let scratch = Scratch::new("mail");
+    let authority = rcgen::generate_simple_self_signed(["smtp.example.com".to_owned()]).expect("names are plain");
+    scratch.file("mail-ca.pem", authority.cert.pem().as_bytes());
+    scratch.file("smtp", b"hunter2\n");
+    fs::create_dir(scratch.0.join("templates")).expect("the directory was just made");
+    scratch.file("templates/mail.txt", include_bytes!("../../templates/mail.txt"));
+    let mail = section(&text, "# [issuer.mail]").into_iter().filter(|line| name_of(line).is_some());
+    // Of the two places of the password one is enough.
+    let mail: Vec<&str> = mail.filter(|line| !line.contains("password_env")).collect();
+    let mail = mail.join("\n").replace("# ", "").replace("/run/secrets/smtp", "smtp");
+    let file =
+        scratch.file("gateway.toml", LEAST.replace("mailbox = true", &format!("[issuer.mail]\n{mail}")).as_bytes());
+    let config = Config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
+    let written = serde_json::to_value(config.issuer.and_then(|issuer| issuer.mail)).expect("settings are plain data");
+    for name in names.into_iter().filter(|name| *name != "password_env") {
+        assert!(!written[name].is_null(), "the example of `{name}` does not arrive");
+    }
+    assert_eq!(written["security"], "starttls");
+    assert_eq!(written["certificate_authority_file"], scratch.0.join("mail-ca.pem").to_str().unwrap_or_default());
 }
 
 #[test]

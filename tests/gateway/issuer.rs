@@ -6,6 +6,7 @@ mod credentials;
 mod failing_store;
 mod groups;
 mod links;
+mod mail;
 mod mailbox;
 mod openapi;
 mod reference;

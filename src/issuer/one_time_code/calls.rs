@@ -44,9 +44,6 @@ const NO_PHONE: Refusal = symbol(StatusCode::NOT_FOUND, "user_phone_number_missi
 const WRONG: Refusal = symbol(StatusCode::BAD_REQUEST, "auth_invalid_credentials", "Invalid passcode");
 const LATE: Refusal = symbol(StatusCode::BAD_REQUEST, "auth_otp_passcode_expired", "The passcode has expired");
 
-const NO_PROVIDER: Refusal =
-    symbol(StatusCode::BAD_REQUEST, "external_provider_configuration_error", "There is no provider for text messages");
-
 fn invalid(message: String) -> Refusal {
     Refusal::Symbol(StatusCode::BAD_REQUEST, "system_invalid_input", message.into())
 }
@@ -232,10 +229,6 @@ pub(in crate::issuer) async fn send(
         return Err(NOT_ACTIVE);
     }
     let receiver = Receiver::of(&call, &user)?;
-    // The mailbox page is the only place for texts.
-    if matches!(receiver, Receiver::Phone(_)) && !issuer.config.mailbox {
-        return Err(NO_PROVIDER);
-    }
     let now = issuer.clock.now();
     let lifetime =
         call.expires_in.map_or(issuer.config.codes.lifetime.0, |minutes| Duration::from_secs_f64(minutes * 60.0));
