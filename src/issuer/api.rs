@@ -47,11 +47,11 @@ pub(super) fn router(issuer: Arc<Inner>) -> Router {
         .routes(routes!(users::verify_email))
         .routes(routes!(users::remove_from_app))
         .routes(routes!(users::delete))
-        .routes(routes!(groups::of_user))
-        .routes(routes!(groups::create, groups::list).layer(large))
-        .routes(routes!(groups::by_id, groups::update, groups::delete).layer(large))
-        .routes(routes!(groups::add_members, groups::members))
-        .routes(routes!(groups::remove_member))
+        .routes(routes!(groups::calls::of_user))
+        .routes(routes!(groups::calls::create, groups::calls::list).layer(large))
+        .routes(routes!(groups::calls::by_id, groups::calls::update, groups::calls::delete).layer(large))
+        .routes(routes!(groups::calls::add_members, groups::calls::members))
+        .routes(routes!(groups::calls::remove_member))
         .route_layer(middleware::from_fn_with_state(issuer.clone(), require_client));
     let (router, document) = OpenApiRouter::from(oauth::router()).merge(guarded).split_for_parts();
     router
