@@ -13,6 +13,7 @@ use crate::mosaic::EmailTemplate;
 use crate::session::{Chain, cookie};
 use crate::setting::Span;
 
+mod codes;
 mod mail;
 mod mosaic;
 mod route;
@@ -215,6 +216,7 @@ impl Check<'_> {
             self.mosaic(&mosaic.0);
         }
         if let Some(issuer) = &settings.issuer {
+            self.codes(&issuer.0);
             self.mail(&issuer.0);
         }
     }

@@ -18,12 +18,12 @@ use super::{Error, RETRY, local_address, loopback, serve};
 use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::issuer::{self, Issuer};
+use crate::issuer::{self, Issuer, OwnClient};
 use crate::mosaic::{Connection, Wording};
 use crate::pages::Pages;
 use crate::portal;
 use crate::portal::answer::{Failure, Refusal};
-use crate::secret::{self, Secret};
+use crate::secret;
 use crate::session::Chain;
 use crate::store::Shared;
 use crate::telemetry::Metrics;
@@ -37,6 +37,7 @@ pub(super) struct Embedded {
     address: SocketAddr,
     config: issuer::Config,
     settings: issuer::Settings,
+    client: OwnClient,
     store: Shared,
     clock: Clock,
     pages: Arc<Pages>,
@@ -61,12 +62,15 @@ impl Embedded {
         pages: &Arc<Pages>,
         listener: TcpListener,
     ) -> Result<Self, Error> {
+        let client = OwnClient {
+            id: CLIENT_ID.to_owned(),
+            secret: secret::random_token(),
+            redirect_uris: vec![config.public_url.join(portal::CALLBACK)],
+        };
         let settings = issuer::Settings {
             public_url: config.public_url.clone(),
-            redirect_uris: vec![config.public_url.join(portal::CALLBACK)],
             app_name: pages.app_name().to_owned(),
-            client_id: CLIENT_ID.to_owned(),
-            client_secret: secret::random_token(),
+            own_client: Some(client.clone()),
             link_lifetime: config.sign_in.link_lifetime.0,
         };
         Ok(Self {
@@ -74,6 +78,7 @@ impl Embedded {
             listener: Some(listener),
             config: config.issuer.clone().unwrap_or_default(),
             settings,
+            client,
             store: Arc::clone(store),
             clock: clock.clone(),
             pages: Arc::clone(pages),
@@ -95,8 +100,8 @@ impl Embedded {
             token_url: base("/oidc/token"),
             key_set_url: base("/cis/oidc/jwks"),
             issuer: Issuer::name(&self.settings.public_url),
-            client_id: self.settings.client_id.clone(),
-            client_secret: Secret::new(self.settings.client_secret.expose().clone()),
+            client_id: self.client.id.clone(),
+            client_secret: self.client.secret.clone(),
             wording: Wording { request_ids: true, ..Wording::default() },
         }
     }

@@ -200,13 +200,12 @@ impl Inner {
     }
 
     /// Has a text with a code sent to a phone, which works in development only: it lands on the mailbox page.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the one-time-code calls, which are not there yet"))]
     pub(super) async fn deliver_text(&self, phone: &str, text: &str, code: &str) -> Result<(), Refusal> {
         if !self.config.mailbox {
             return Err(Refusal::Symbol(
                 StatusCode::BAD_REQUEST,
                 "external_provider_configuration_error",
-                "No provider of text messages is configured",
+                "No provider of text messages is configured".into(),
             ));
         }
         let now = self.clock.now();

@@ -167,7 +167,6 @@ mod tests {
     use crate::issuer::{Config, Issuer, Settings};
     use crate::origin::Origin;
     use crate::pages::{Pages, Theme};
-    use crate::secret::random_token;
     use crate::store::memory::Memory;
 
     async fn issuer(config: Config) -> Issuer {
@@ -176,10 +175,8 @@ mod tests {
         let clock = Clock::manual(Timestamp::from_unix_seconds(1_777_890_030));
         let settings = Settings {
             public_url,
-            redirect_uris: Vec::new(),
             app_name: "Acme".to_owned(),
-            client_id: "gate".to_owned(),
-            client_secret: random_token(),
+            own_client: None,
             link_lifetime: Duration::from_secs(600),
         };
         let store = Arc::new(Memory::new(clock.clone()));

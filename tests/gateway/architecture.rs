@@ -40,7 +40,7 @@ const HOMES: &[(&str, &str)] = &[
     ("axum", "admin* demo* gateway* issuer* portal* proxy.rs proxy/bridge.rs proxy/refusal.rs"),
     ("clap", "cli.rs"),
     ("idna", "identity.rs"),
-    ("jiff", "clock.rs issuer/mail/compose.rs"),
+    ("jiff", "clock.rs issuer/mail/compose.rs issuer/users/details.rs"),
     ("jsonwebtoken", "issuer/signing_key.rs mosaic/id_token*"),
     ("lettre", "issuer/mail/letter.rs issuer/mail/smtp.rs"),
     ("mimalloc", "main.rs"),
@@ -55,6 +55,8 @@ const HOMES: &[(&str, &str)] = &[
     ("rusqlite", "store/sqlite*"),
     ("rustls", "gateway.rs mosaic/key_set/tests.rs"),
     ("tracing_subscriber", "telemetry.rs"),
+    ("utoipa", "issuer*"),
+    ("utoipa_axum", "issuer/api.rs"),
     ("woothee", "agent.rs"),
 ];
 

@@ -87,7 +87,7 @@ fn the_reference_runs_as_it_stands() {
 }
 
 /// Every table of the file: how a wrong name gets into it, and the header below which its settings stand.
-const TABLES: [(&str, &str); 15] = [
+const TABLES: [(&str, &str); 17] = [
     ("zz = 0\n{LEAST}", ""),
     ("{LEAST}[admin]\nzz = 0", "[admin]"),
     ("{LEAST}[log]\nzz = 0", "[log]"),
@@ -98,9 +98,11 @@ const TABLES: [(&str, &str); 15] = [
     ("{LEAST}[session]\nzz = 0", "[session]"),
     ("{LEAST}[mosaic]\nzz = 0", "# [mosaic]"),
     ("[issuer]\nzz = 0", "[issuer]"),
+    ("{LEAST}[issuer.codes]\nzz = 0", "[issuer.codes]"),
     ("[issuer.mail]\nzz = 0", "# [issuer.mail]"),
     ("{LEAST}[identity_headers]\nzz = 0", "[identity_headers]"),
     ("{LEAST}[[issuer.user]]\nemail = 'b@example.com'\nzz = 0", "# [[issuer.user]]"),
+    ("{LEAST}[[issuer.client]]\nid = 'x'\nzz = 0", "# [[issuer.client]]"),
     ("{LEAST}zz = 0", "[[route]]"),
     ("{LEAST}[route.allow]\nzz = 0", "[[route]]"),
 ];
@@ -139,9 +141,17 @@ fn the_reference_names_every_setting() {
         let lines = section(&text, header);
         assert!(header.is_empty() || text.lines().any(|line| line == header), "{header} is not there");
         for name in valid_names(&wrong.replace("{LEAST}", LEAST)) {
-            let is_section = ["[NAME]", "[[NAME]]", "# [NAME]", "# [[NAME]]", "# [issuer.NAME]", "# [[issuer.NAME]]"]
-                .iter()
-                .any(|header| headers.contains(&header.replace("NAME", &name).as_str()));
+            let is_section = [
+                "[NAME]",
+                "[[NAME]]",
+                "# [NAME]",
+                "# [[NAME]]",
+                "[issuer.NAME]",
+                "# [issuer.NAME]",
+                "# [[issuer.NAME]]",
+            ]
+            .iter()
+            .any(|header| headers.contains(&header.replace("NAME", &name).as_str()));
             let is_inline =
                 |line: &&str| line.contains(&format!("{{ {name} = ")) || line.contains(&format!(", {name} = "));
             let is_set = lines.iter().any(|line| name_of(line) == Some(&name)) || lines.iter().any(is_inline);
@@ -209,6 +219,7 @@ fn sections(config: &Config) -> Vec<(&'static str, Value)> {
         ("[sign_in]", json(&config.sign_in)),
         ("[sign_up]", json(&config.sign_up)),
         ("[session]", json(&config.session)),
+        ("[issuer.codes]", json(config.issuer.as_ref().map(|issuer| &issuer.codes))),
         ("[identity_headers]", json(&config.identity_headers)),
         ("[[route]]", json(&config.route[0])),
     ]

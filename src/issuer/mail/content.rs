@@ -2,6 +2,7 @@
 
 use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::compose::one_line;
 use crate::pages::Color;
@@ -12,7 +13,7 @@ const LONGEST_LOGO: usize = 20_000;
 const LONGEST_NAME: usize = 60;
 
 /// `email_content`: the caller's own texts. With it the default texts are not used; what it leaves out is empty.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(in crate::issuer) struct EmailContent {
     pub(super) subject: Option<String>,

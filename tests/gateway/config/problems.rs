@@ -668,6 +668,26 @@ gateway.toml:20:8: theme.name: must be 1 to 60 characters on one line (seen: "a\
 }
 
 #[test]
+fn the_policy_of_codes_makes_sense() {
+    check_after(
+        r#"[issuer.codes]
+length = 3
+lifetime = "30s"
+tries = 0
+lockout = "25h"
+"#,
+        r#"gateway.toml:9:10: issuer.codes.length: must be between 4 and 8 (seen: 3)
+  hint: 6 suits most
+gateway.toml:10:12: issuer.codes.lifetime: must be between 1m and 24h (seen: "30s")
+  hint: 10m suits most
+gateway.toml:11:9: issuer.codes.tries: must be between 1 and 20 (seen: 0)
+  hint: 5 suits most
+gateway.toml:12:11: issuer.codes.lockout: must be between 1m and 24h (seen: "25h")
+  hint: 15m suits most"#,
+    );
+}
+
+#[test]
 fn listeners_are_apart() {
     check_after(
         r#"[admin]
