@@ -187,10 +187,11 @@ impl Settings {
             warnings,
         };
         // The parts know nothing of where the file is.
-        let paths =
-            [config.theme.logo.as_mut(), config.mosaic.as_mut().and_then(|mosaic| mosaic.client_secret_file.as_mut())];
-        for path in paths.into_iter().flatten() {
-            *path = config.directory.join(&*path);
+        if let Some(logo) = &mut config.theme.logo {
+            *logo = config.directory.join(&*logo);
+        }
+        if let Some(mosaic) = &mut config.mosaic {
+            mosaic.resolve(&config.directory);
         }
         config
     }

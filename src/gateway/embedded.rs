@@ -18,7 +18,7 @@ use super::{Error, RETRY, local_address, loopback, serve};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::issuer::{self, Issuer};
-use crate::mosaic::Connection;
+use crate::mosaic::{ClientAuthentication, Connection};
 use crate::pages::Pages;
 use crate::portal;
 use crate::portal::answer::{Failure, Refusal};
@@ -88,7 +88,10 @@ impl Embedded {
             key_set_url: base("/cis/oidc/jwks"),
             issuer: Issuer::name(&self.settings.public_url),
             client_id: self.settings.client_id.clone(),
-            client_secret: Secret::new(self.settings.client_secret.expose().clone()),
+            client_authentication: ClientAuthentication::SecretPost(Secret::new(
+                self.settings.client_secret.expose().clone(),
+            )),
+            certificate_authorities: Vec::new(),
         }
     }
 
