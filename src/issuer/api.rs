@@ -14,8 +14,12 @@ use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::tls::Peer;
 use super::{Inner, link, oauth, refresh, sessions, signing_key, users};
 use crate::store;
+
+/// The bearer token of a call is missing, or is not one that may make it.
+pub(super) const INVALID_TOKEN: Refusal = Refusal::Numbered(StatusCode::UNAUTHORIZED, "Invalid token");
 
 /// The largest body that is read, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -51,14 +55,21 @@ pub(super) async fn no_store(mut response: Response) -> Response {
 
 /// Lets clients in, and tells the call who makes it.
 async fn require_client(State(issuer): State<Arc<Inner>>, mut request: Request, next: Next) -> Response {
-    let Some(caller) = bearer(request.headers()).and_then(|token| issuer.caller(token)) else {
-        return Refusal::Numbered(StatusCode::UNAUTHORIZED, "Invalid token").into_response();
+    let caller = match bearer(request.headers()) {
+        Some(token) => issuer.caller(token, Peer::of(request.extensions())).await,
+        None => Ok(None),
     };
-    request.extensions_mut().insert(caller);
-    next.run(request).await
+    match caller {
+        Ok(Some(caller)) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Ok(None) => INVALID_TOKEN.into_response(),
+        Err(error) => Refusal::from(error).into_response(),
+    }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;

@@ -101,6 +101,15 @@ impl Inner {
         Ok(true)
     }
 
+    /// Ends all sessions of the user, and says how many there were.
+    pub(super) async fn end_sessions_of(&self, user: &User) -> Result<usize, store::Error> {
+        let mut ended = 0;
+        for name in self.store.index_members(&sessions_of(&user.user_id)).await? {
+            ended += usize::from(self.end_session(&name).await?);
+        }
+        Ok(ended)
+    }
+
     /// Whether the user may sign in.
     pub(super) fn require_active(user: &User) -> Result<(), Refusal> {
         match user.status {
@@ -173,8 +182,6 @@ pub(super) async fn end_all(
     Segment(user_id): Segment,
 ) -> Result<StatusCode, Refusal> {
     let user = issuer.user(&user_id).await?.ok_or(Refusal::NO_USER)?;
-    for name in issuer.store.index_members(&sessions_of(&user.user_id)).await? {
-        issuer.end_session(&name).await?;
-    }
+    issuer.end_sessions_of(&user).await?;
     Ok(StatusCode::NO_CONTENT)
 }

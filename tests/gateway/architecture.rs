@@ -30,7 +30,10 @@ const ARROWS: &[(&str, &str)] = &[
     ("portal", "agent clock identity mosaic origin pages secret session setting store telemetry"),
     ("proxy", "clock identity origin pages portal secret session setting telemetry"),
     ("config", "admin identity issuer mosaic origin pages portal proxy session setting telemetry"),
-    ("gateway", "admin clock config demo identity issuer mosaic pages portal proxy secret session store telemetry"),
+    (
+        "gateway",
+        "admin clock config demo identity issuer mosaic origin pages portal proxy secret session store telemetry",
+    ),
     ("cli", "clock config gateway telemetry"),
 ];
 
@@ -41,7 +44,7 @@ const HOMES: &[(&str, &str)] = &[
     ("clap", "cli.rs"),
     ("idna", "identity.rs"),
     ("jiff", "clock.rs issuer/mail.rs"),
-    ("jsonwebtoken", "issuer/signing_key.rs mosaic/id_token*"),
+    ("jsonwebtoken", "issuer/client/assertion.rs issuer/signing_key.rs mosaic/id_token*"),
     ("lettre", ""),
     ("mimalloc", "main.rs"),
     ("minijinja", "issuer/mail.rs pages*"),
@@ -53,9 +56,11 @@ const HOMES: &[(&str, &str)] = &[
     ("redis", "store.rs store/redis*"),
     ("reqwest", "mosaic*"),
     ("rusqlite", "store/sqlite*"),
-    ("rustls", "gateway.rs mosaic/key_set/tests.rs"),
+    ("rustls", "gateway.rs issuer/client* issuer/tls.rs mosaic/key_set/tests.rs"),
+    ("tokio_rustls", "issuer/tls.rs"),
     ("tracing_subscriber", "telemetry.rs"),
     ("woothee", "agent.rs"),
+    ("x509_parser", "issuer/client*"),
 ];
 
 /// A file of `src`.
