@@ -35,13 +35,13 @@ pub(super) struct KeyRing {
     clock: Clock,
     /// How long one key signs.
     lifetime: Duration,
-    copy: RwLock<Arc<Copy>>,
+    last: RwLock<Arc<Snapshot>>,
     /// One look at the store at a time is enough.
     look: tokio::sync::Mutex<()>,
 }
 
-/// In the order in which they sign.
-struct Copy {
+/// The keys at one moment, in the order in which they sign.
+struct Snapshot {
     keys: Vec<SigningKey>,
     read_at: Timestamp,
 }
@@ -56,8 +56,8 @@ impl KeyRing {
             records::claim(store.as_ref(), KEY, &first, Timestamp::NEVER).await?;
         }
         let stored = due(store.as_ref(), now, lifetime).await?;
-        let copy = RwLock::new(Arc::new(Copy::of(&stored, now)?));
-        Ok(Self { store: Arc::clone(store), clock: clock.clone(), lifetime, copy, look: tokio::sync::Mutex::new(()) })
+        let last = RwLock::new(Arc::new(Snapshot::of(&stored, now)?));
+        Ok(Self { store: Arc::clone(store), clock: clock.clone(), lifetime, last, look: tokio::sync::Mutex::new(()) })
     }
 
     /// A compact JWS over `claims`.
@@ -90,21 +90,21 @@ impl KeyRing {
     }
 
     /// A copy that was read less than `age` ago, or else the last one that could be had.
-    async fn fresh(&self, age: Duration) -> Arc<Copy> {
-        let copy = self.copy();
+    async fn fresh(&self, age: Duration) -> Arc<Snapshot> {
+        let copy = self.last();
         let now = self.clock.now();
         if now.since(copy.read_at) < age {
             return copy;
         }
         let Ok(_turn) = self.look.try_lock() else { return copy };
         let read = match due(self.store.as_ref(), now, self.lifetime).await {
-            Ok(stored) => Copy::of(&stored, now),
+            Ok(stored) => Snapshot::of(&stored, now),
             Err(error) => Err(error),
         };
         match read {
             Ok(read) => {
                 let read = Arc::new(read);
-                *self.copy.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&read);
+                *self.last.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&read);
                 read
             }
             Err(error) => {
@@ -115,12 +115,12 @@ impl KeyRing {
     }
 
     /// Each change is complete by itself, so a writer that panicked has left nothing half done.
-    fn copy(&self) -> Arc<Copy> {
-        Arc::clone(&self.copy.read().unwrap_or_else(PoisonError::into_inner))
+    fn last(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.last.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Copy {
+impl Snapshot {
     fn of(stored: &[StoredKey], read_at: Timestamp) -> Result<Self, Error> {
         let keys = stored.iter().map(|key| SigningKey::from_stored(key, KEY)).collect::<Result<Vec<_>, _>>()?;
         if keys.is_empty() { Err(store::Error::Corrupt(KEY.to_owned()).into()) } else { Ok(Self { keys, read_at }) }

@@ -1,10 +1,13 @@
 //! The built-in issuer through its routers: no sockets, a clock that is set, a store in memory.
 
+mod authentication;
 mod clients;
 mod credentials;
 mod failing_store;
+mod keys;
 mod links;
 mod mailbox;
+mod oauth;
 mod sessions;
 mod tokens;
 mod users;

@@ -16,6 +16,7 @@ mod harness;
 mod headers;
 mod instances;
 mod issuer;
+mod issuer_alone;
 mod limits;
 mod logs;
 mod mosaic;

@@ -8,10 +8,10 @@ const INTRANET_SECRET: &str = "fedcba9876543210fedcba9876543210";
 const INTRANET_URI: &str = "https://intranet.example.com/callback";
 
 /// A file that is removed with the test.
-struct SecretFile(std::path::PathBuf);
+pub(super) struct SecretFile(pub(super) std::path::PathBuf);
 
 impl SecretFile {
-    fn new(name: &str, content: &str) -> Self {
+    pub(super) fn new(name: &str, content: &str) -> Self {
         let path = std::env::temp_dir().join(format!("linkgate-clients-{}-{name}", std::process::id()));
         std::fs::write(&path, content).unwrap();
         Self(path)
