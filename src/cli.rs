@@ -14,8 +14,8 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::Clock;
-use crate::config::{Config, Problem, Problems};
-use crate::gateway::{self, Running};
+use crate::config::{Config, Problem, Problems, Purpose};
+use crate::gateway::{self, Running, RunningIssuer};
 use crate::telemetry;
 
 /// Puts magic-link sign-in before a web application.
@@ -33,14 +33,30 @@ struct Arguments {
 enum Command {
     /// Run the gateway (the default)
     Run,
+    /// Run the built-in issuer alone, for other programs and other machines' gateways
+    Issuer,
     /// Check the configuration: every problem at once, with its place
     Check {
         /// Print one JSON object instead of lines
         #[arg(long)]
         json: bool,
+        /// Check it for `linkgate issuer`
+        #[arg(long)]
+        issuer: bool,
+    },
+    /// Look after the issuer's signing keys
+    Keys {
+        #[command(subcommand)]
+        command: Keys,
     },
     /// Ask a running gateway whether it is ready, for container health checks
     Health,
+}
+
+#[derive(Subcommand)]
+enum Keys {
+    /// Make a new key that signs in two minutes, and not only when the present one is old
+    Rotate,
 }
 
 const FAILED: u8 = 1;
@@ -58,14 +74,18 @@ pub fn main() -> ExitCode {
     };
     let config = &arguments.config;
     match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => run(config),
-        Command::Check { json } => check(config, json),
+        Command::Run => run(config, Purpose::Gateway),
+        Command::Issuer => run(config, Purpose::IssuerAlone),
+        Command::Check { json, issuer } => {
+            check(config, if issuer { Purpose::IssuerAlone } else { Purpose::Gateway }, json)
+        }
+        Command::Keys { command: Keys::Rotate } => rotate_keys(config),
         Command::Health => health(config),
     }
 }
 
-fn check(file: &Path, json: bool) -> ExitCode {
-    let loaded = Config::load(file);
+fn check(file: &Path, purpose: Purpose, json: bool) -> ExitCode {
+    let loaded = Config::load_for(purpose, file);
     let (problems, warnings): (Vec<&Problem>, &[Problem]) = match &loaded {
         Ok(config) => (Vec::new(), config.warnings()),
         Err(problems) => (problems.iter().collect(), &[]),
@@ -105,18 +125,28 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 /// Loads the configuration, or says everything that is wrong with it.
-fn load(file: &Path) -> Result<Config, ExitCode> {
+fn load(file: &Path, purpose: Purpose) -> Result<Config, ExitCode> {
+    refuse(Config::load_for(purpose, file))
+}
+
+/// The same where it makes no difference whether the file is for a gateway or for the issuer alone.
+fn load_any(file: &Path) -> Result<Config, ExitCode> {
+    let loaded = Config::load(file);
+    refuse(loaded.or_else(|problems| Config::load_for(Purpose::IssuerAlone, file).map_err(|_| problems)))
+}
+
+fn refuse(loaded: Result<Config, Problems>) -> Result<Config, ExitCode> {
     let refuse = |problems: Problems| {
         for problem in &problems {
             say(&format!("error: {problem}\n"));
         }
         ExitCode::from(WRONG)
     };
-    Config::load(file).map_err(refuse)
+    loaded.map_err(refuse)
 }
 
-fn run(file: &Path) -> ExitCode {
-    let config = match load(file) {
+fn run(file: &Path, purpose: Purpose) -> ExitCode {
+    let config = match load(file, purpose) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -127,6 +157,11 @@ fn run(file: &Path) -> ExitCode {
         tracing::warn!("{warning}");
     }
     gateway::install_crypto();
+    in_runtime(&config, serve(&config, purpose))
+}
+
+/// Runs `task` to its end.
+fn in_runtime(config: &Config, task: impl Future<Output = ExitCode>) -> ExitCode {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = config.threads {
         runtime.worker_threads(threads);
@@ -135,24 +170,53 @@ fn run(file: &Path) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, None, FAILED),
     };
-    let code = runtime.block_on(serve(&config));
+    let code = runtime.block_on(task);
     // Whatever still blocks a thread is not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
 
-async fn serve(config: &Config) -> ExitCode {
+/// What was started, and can be stopped.
+enum Started {
+    Gateway(Box<Running>),
+    Issuer(RunningIssuer),
+}
+
+impl Started {
+    async fn start(config: &Config, purpose: Purpose) -> Result<Self, gateway::Error> {
+        Ok(match purpose {
+            Purpose::Gateway => Self::Gateway(Box::new(gateway::start(config, Clock::system()).await?)),
+            Purpose::IssuerAlone => Self::Issuer(gateway::start_issuer(config, Clock::system()).await?),
+        })
+    }
+
+    fn greet(&self, config: &Config) {
+        match self {
+            Self::Gateway(running) => greet(config, running),
+            Self::Issuer(running) => greet_issuer(config, running),
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Gateway(running) => running.stop().await,
+            Self::Issuer(running) => running.stop().await,
+        }
+    }
+}
+
+async fn serve(config: &Config, purpose: Purpose) -> ExitCode {
     // Before anything runs: whoever reads that it does may ask it to stop.
     let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (mut terminate, mut interrupt) = match (terminate, interrupt) {
         (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
         (Err(error), _) | (_, Err(error)) => return fail(&error, None, FAILED),
     };
-    let running = match gateway::start(config, Clock::system()).await {
+    let running = match Started::start(config, purpose).await {
         Ok(running) => running,
         Err(error) => return fail(&error, error.hint(), FAILED),
     };
-    greet(config, &running);
+    running.greet(config);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -193,9 +257,47 @@ fn greet(config: &Config, running: &Running) {
     ));
 }
 
+/// The same for the issuer alone.
+fn greet_issuer(config: &Config, running: &RunningIssuer) {
+    tracing::info!(
+        public_url = %config.public_url,
+        listen = %running.address,
+        admin.listen = %running.admin_address,
+        version = env!("CARGO_PKG_VERSION"),
+        "the issuer is running"
+    );
+    if config.log.is_for_programs() {
+        return;
+    }
+    let health = format!("http://{}/health/ready", running.admin_address);
+    let token = config.public_url.join("/oidc/token");
+    let mailbox = config.issuer.as_ref().filter(|issuer| issuer.mailbox);
+    let mailbox =
+        mailbox.map_or_else(String::new, |_| format!("  Mailbox   {}\n", config.public_url.join("/.linkgate/mailbox")));
+    say(&format!("\n  Tokens    {token}\n{mailbox}  Health    {health}\n\n"));
+}
+
+/// Makes a new signing key in the store that the configuration names.
+fn rotate_keys(file: &Path) -> ExitCode {
+    let config = match load_any(file) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    gateway::install_crypto();
+    in_runtime(&config, async {
+        match gateway::rotate_keys(&config, Clock::system()).await {
+            Ok(moment) => {
+                print(&format!("a new key is shown, and signs from {moment}\n"));
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error, error.hint(), FAILED),
+        }
+    })
+}
+
 /// Asks the admin listener that the configuration names.
 fn health(file: &Path) -> ExitCode {
-    let config = match load(file) {
+    let config = match load_any(file) {
         Ok(config) => config,
         Err(code) => return code,
     };

@@ -30,7 +30,10 @@ const ARROWS: &[(&str, &str)] = &[
     ("portal", "agent clock identity mosaic origin pages secret session setting store telemetry"),
     ("proxy", "clock identity origin pages portal secret session setting telemetry"),
     ("config", "admin identity issuer mosaic origin pages portal proxy session setting telemetry"),
-    ("gateway", "admin clock config demo identity issuer mosaic pages portal proxy secret session store telemetry"),
+    (
+        "gateway",
+        "admin clock config demo identity issuer mosaic origin pages portal proxy secret session store telemetry",
+    ),
     ("cli", "clock config gateway telemetry"),
 ];
 
@@ -41,7 +44,7 @@ const HOMES: &[(&str, &str)] = &[
     ("clap", "cli.rs"),
     ("idna", "identity.rs"),
     ("jiff", "clock.rs issuer/mail/compose.rs issuer/users/details.rs"),
-    ("jsonwebtoken", "issuer/signing_key.rs mosaic/client_authentication* mosaic/id_token*"),
+    ("jsonwebtoken", "issuer/client/assertion.rs issuer/signing_key.rs mosaic/client_authentication* mosaic/id_token*"),
     ("lettre", "issuer/mail/letter.rs issuer/mail/smtp.rs"),
     ("mimalloc", "main.rs"),
     ("minijinja", "issuer/mail* pages*"),
@@ -53,12 +56,13 @@ const HOMES: &[(&str, &str)] = &[
     ("redis", "store.rs store/redis*"),
     ("reqwest", "mosaic*"),
     ("rusqlite", "store/sqlite*"),
-    ("rustls", "gateway.rs mosaic/client_authentication* mosaic/key_set/tests.rs"),
+    ("rustls", "gateway.rs issuer/client* issuer/tls* mosaic/client_authentication* mosaic/key_set/tests.rs"),
+    ("tokio_rustls", "issuer/tls/listener.rs"),
     ("tracing_subscriber", "telemetry.rs"),
     ("utoipa", "issuer*"),
     ("utoipa_axum", "issuer/api.rs"),
     ("woothee", "agent.rs"),
-    ("x509_parser", "mosaic/client_authentication*"),
+    ("x509_parser", "issuer/client* mosaic/client_authentication*"),
 ];
 
 /// A file of `src`.

@@ -167,13 +167,13 @@ fn is_protected(url: &Url) -> bool {
 }
 
 #[cfg(unix)]
-fn is_open_to_others(path: &Path) -> bool {
+pub(super) fn is_open_to_others(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     // Reading by the group is how a secret is commonly handed to a service.
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o027 != 0)
 }
 
 #[cfg(not(unix))]
-fn is_open_to_others(_: &Path) -> bool {
+pub(super) fn is_open_to_others(_: &Path) -> bool {
     false
 }
