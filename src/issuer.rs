@@ -93,6 +93,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether some client proves by a certificate that it is itself. Nobody else is asked for one: a browser on the link
+    /// page would ask its user which of theirs to show.
+    pub(crate) fn takes_certificates(&self) -> bool {
+        self.tls.is_some() && self.client.iter().any(|client| client.authentication.is_by_certificate())
+    }
+
     /// The files that it names.
     pub fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let of_clients = self.client.iter_mut().flat_map(client::Config::paths);

@@ -153,7 +153,7 @@ async fn call(router: &Router, request: Request) -> Response {
 /// # Errors
 /// When its certificate or its key cannot be used.
 pub(super) fn open(listener: TcpListener, config: &issuer::Config) -> Result<Listener, super::Error> {
-    Ok(Listener::new(listener, config.tls.as_ref())?)
+    Ok(Listener::new(listener, config)?)
 }
 
 /// Serves other programs until they are told to stop.

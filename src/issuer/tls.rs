@@ -83,10 +83,10 @@ impl Config {
     pub fn problem(&self, base_dir: &Path) -> Option<Error> {
         let authorities = self.client_ca.as_ref().map(|path| Authorities::read(&base_dir.join(path)));
         let authorities = authorities.transpose().err().map(Error::ClientCa);
-        self.server(base_dir).err().or(authorities)
+        self.server(base_dir, true).err().or(authorities)
     }
 
-    fn server(&self, base_dir: &Path) -> Result<ServerConfig, Error> {
+    fn server(&self, base_dir: &Path, asks_for_certificates: bool) -> Result<ServerConfig, Error> {
         let chain = certificate::read(&base_dir.join(&self.certificate)).map_err(Error::Certificate)?;
         let key =
             fs::read(base_dir.join(&self.private_key)).map_err(|_| Error::PrivateKey("the file cannot be read"))?;
@@ -94,12 +94,14 @@ impl Config {
             Error::PrivateKey("the file must hold a private key in PEM, \"-----BEGIN PRIVATE KEY-----\"")
         })?;
         let provider = Arc::new(default_provider());
-        let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(Error::Pair)?
-            .with_client_cert_verifier(Arc::new(AnyHolder(provider)))
-            .with_single_cert(chain, key)
             .map_err(Error::Pair)?;
+        let server = match asks_for_certificates {
+            true => server.with_client_cert_verifier(Arc::new(AnyHolder(provider))),
+            false => server.with_no_client_auth(),
+        };
+        let mut server = server.with_single_cert(chain, key).map_err(Error::Pair)?;
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(server)
     }

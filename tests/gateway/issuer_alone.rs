@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::StatusCode;
 use linkgate::clock::Clock;
@@ -327,6 +328,48 @@ async fn a_client_is_known_by_the_certificate_of_its_connection() {
         assert_eq!(answer.status, StatusCode::OK);
     }
     secured.running.stop().await;
+}
+
+/// A browser that notes whether it was asked for a certificate.
+#[derive(Debug, Default)]
+struct Asked(AtomicBool);
+
+impl rustls::client::ResolvesClientCert for Asked {
+    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        self.0.store(true, Ordering::SeqCst);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn browsers_are_asked_for_a_certificate_only_where_some_client_has_one() {
+    let is_asked = async |address: SocketAddr, server: &Identity| {
+        let asked = Arc::new(Asked::default());
+        let mut roots = RootCertStore::empty();
+        roots.add(server.der.clone()).unwrap();
+        let config = ClientConfig::builder().with_root_certificates(roots).with_client_cert_resolver(asked.clone());
+        let stream = TcpStream::connect(address).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+        asked.0.load(Ordering::SeqCst)
+    };
+    let secured = Secured::new().await;
+    assert!(is_asked(secured.running.address, &secured.server).await);
+    secured.running.stop().await;
+
+    let server = Identity::new("localhost", None);
+    let tls = "[issuer.tls]\ncertificate = \"server.pem\"\nprivate_key = \"server.key\"\n";
+    let home = home(&format!("{}{tls}", ALONE.replace("sqlite:store.db", "memory")));
+    home.write("server.pem", &server.pem);
+    home.write("server.key", &server.key_pem);
+    let config = Config::load_for(Purpose::IssuerAlone, &home.path().join("gateway.toml")).unwrap();
+    let running = gateway::start_issuer(&config, Clock::system()).await.unwrap();
+    assert!(!is_asked(running.address, &server).await);
+    running.stop().await;
 }
 
 #[tokio::test]

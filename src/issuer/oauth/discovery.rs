@@ -19,7 +19,7 @@ pub(super) async fn key_set(State(issuer): State<Arc<Inner>>) -> Json<Value> {
 pub(super) async fn discovery(State(issuer): State<Arc<Inner>>) -> Json<Value> {
     let oidc = format!("{}/cis/oidc", issuer.settings.api_url);
     let mut methods = vec!["client_secret_basic", "client_secret_post", "private_key_jwt"];
-    let takes_certificates = issuer.config.tls.is_some();
+    let takes_certificates = issuer.config.takes_certificates();
     if takes_certificates {
         methods.extend(["tls_client_auth", "self_signed_tls_client_auth"]);
     }

@@ -24,7 +24,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use super::{Config, Error};
+use super::Error;
+use crate::issuer::Config;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -80,12 +81,14 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `tcp`, which must not block, with TLS where `tls` says so.
+    /// Listens on `tcp`, which must not block, with TLS where `config` says so.
     ///
     /// # Errors
     /// When the certificate or the key cannot be used, or the runtime refuses the listener.
-    pub fn new(tcp: std::net::TcpListener, tls: Option<&Config>) -> Result<Self, ListenerError> {
-        let tls = tls.map(|config| config.server(Path::new(""))).transpose()?;
+    pub fn new(tcp: std::net::TcpListener, config: &Config) -> Result<Self, ListenerError> {
+        // The paths are absolute by now.
+        let server = |tls: &super::Config| tls.server(Path::new(""), config.takes_certificates());
+        let tls = config.tls.as_ref().map(server).transpose()?;
         Ok(Self {
             tcp: TcpListener::from_std(tcp)?,
             tls: tls.map(|server| TlsAcceptor::from(Arc::new(server))),
