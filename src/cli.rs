@@ -3,20 +3,19 @@
 //! Exit codes: 0 fine, 1 failed while running, 2 wrong usage or configuration. Standard output carries what a
 //! command was asked to print; everything else goes to standard error.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
-use crate::clock::Clock;
-use crate::config::{Config, Problem, Problems};
-use crate::gateway::{self, Running};
-use crate::telemetry;
+use crate::config::{Config, Problems};
+
+mod check;
+mod health;
+mod output;
+mod run;
+
+use output::say;
 
 /// Puts magic-link sign-in before a web application.
 #[derive(Parser)]
@@ -58,50 +57,10 @@ pub fn main() -> ExitCode {
     };
     let config = &arguments.config;
     match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => run(config),
-        Command::Check { json } => check(config, json),
-        Command::Health => health(config),
+        Command::Run => run::run(config),
+        Command::Check { json } => check::check(config, json),
+        Command::Health => health::health(config),
     }
-}
-
-fn check(file: &Path, json: bool) -> ExitCode {
-    let loaded = Config::load(file);
-    let (problems, warnings): (Vec<&Problem>, &[Problem]) = match &loaded {
-        Ok(config) => (Vec::new(), config.warnings()),
-        Err(problems) => (problems.iter().collect(), &[]),
-    };
-    if json {
-        let shown = |problem: &Problem| {
-            json!({
-                "line": problem.line, "column": problem.column, "key": problem.key,
-                "message": problem.message, "seen": problem.seen, "hint": problem.hint,
-            })
-        };
-        let report = json!({
-            "file": file,
-            "problems": problems.iter().map(|problem| shown(problem)).collect::<Vec<_>>(),
-            "warnings": warnings.iter().map(shown).collect::<Vec<_>>(),
-        });
-        print(&format!("{report}\n"));
-    } else {
-        for problem in &problems {
-            print(&format!("error: {problem}\n"));
-        }
-        for warning in warnings {
-            print(&format!("warning: {warning}\n"));
-        }
-        let file = file.display();
-        match (problems.len(), warnings.len()) {
-            (0, 0) => print(&format!("{file}: fine\n")),
-            (0, count) => print(&format!("{file}: fine, with {}\n", counted(count, "warning"))),
-            (count, _) => print(&format!("{file}: {}\n", counted(count, "problem"))),
-        }
-    }
-    if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// Loads the configuration, or says everything that is wrong with it.
@@ -113,139 +72,4 @@ fn load(file: &Path) -> Result<Config, ExitCode> {
         ExitCode::from(WRONG)
     };
     Config::load(file).map_err(refuse)
-}
-
-fn run(file: &Path) -> ExitCode {
-    let config = match load(file) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    if let Err(error) = telemetry::init(&config.log) {
-        return fail(&error, None, WRONG);
-    }
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
-    }
-    gateway::install_crypto();
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = config.threads {
-        runtime.worker_threads(threads);
-    }
-    let runtime = match runtime.enable_all().thread_name("linkgate").build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error, None, FAILED),
-    };
-    let code = runtime.block_on(serve(&config));
-    // Whatever still blocks a thread is not waited for.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    code
-}
-
-async fn serve(config: &Config) -> ExitCode {
-    // Before anything runs: whoever reads that it does may ask it to stop.
-    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (mut terminate, mut interrupt) = match (terminate, interrupt) {
-        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-        (Err(error), _) | (_, Err(error)) => return fail(&error, None, FAILED),
-    };
-    let running = match gateway::start(config, Clock::system()).await {
-        Ok(running) => running,
-        Err(error) => return fail(&error, error.hint(), FAILED),
-    };
-    greet(config, &running);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping: open requests have {}", config.stop_timeout);
-    tokio::select! {
-        () = running.stop() => tracing::info!("stopped"),
-        _ = terminate.recv() => tracing::warn!("stopped at once"),
-        _ = interrupt.recv() => tracing::warn!("stopped at once"),
-    }
-    ExitCode::SUCCESS
-}
-
-/// Says where everything is; in development also what to do next.
-fn greet(config: &Config, running: &Running) {
-    tracing::info!(
-        public_url = %config.public_url,
-        listen = %running.address,
-        admin.listen = %running.admin_address,
-        version = env!("CARGO_PKG_VERSION"),
-        "linkgate is running"
-    );
-    if !config.issuer.as_ref().is_some_and(|issuer| issuer.mailbox) {
-        return;
-    }
-    let application = config.public_url.join("/");
-    let mailbox = config.public_url.join("/.linkgate/mailbox");
-    let health = format!("http://{}/health/ready", running.admin_address);
-    if config.log.is_for_programs() {
-        tracing::info!(application, mailbox, health, "open the application, and find the link in the mailbox");
-        return;
-    }
-    say(&format!(
-        "\n  Application   {application}\n  Mailbox       {mailbox}\n  Health        {health}\n\n  \
-         Next: open the application, type any address, and follow the link that lands in the mailbox.\n  \
-         Your own application: copy {}, set `upstream = \"http://127.0.0.1:PORT\"`, and run `linkgate --config COPY`.\n\n",
-        config.file.display(),
-    ));
-}
-
-/// Asks the admin listener that the configuration names.
-fn health(file: &Path) -> ExitCode {
-    let config = match load(file) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    match ask(config.admin.listen) {
-        Ok(answer) => {
-            let ready = answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200");
-            let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-            print(&format!("{}\n", body.trim_end()));
-            if ready { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
-        }
-        Err(error) => {
-            fail(&error, Some(format!("is linkgate running, with `admin.listen` {}?", config.admin.listen)), FAILED)
-        }
-    }
-}
-
-fn ask(admin: SocketAddr) -> io::Result<String> {
-    let timeout = Duration::from_secs(3);
-    let mut address = admin;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
-    }
-    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
-    stream.set_read_timeout(Some(timeout))?;
-    stream.write_all(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(64 * 1024).read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
-fn fail(error: &dyn std::error::Error, hint: Option<String>, code: u8) -> ExitCode {
-    let mut text = format!("error: failed to {error}\n");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!("  caused by: {error}\n"));
-        cause = error.source();
-    }
-    if let Some(hint) = hint {
-        text.push_str(&format!("  hint: {hint}\n"));
-    }
-    say(&text);
-    ExitCode::from(code)
-}
-
-/// Prints what was asked for. A reader who has left (`| head`) is no failure.
-fn print(text: &str) {
-    io::stdout().write_all(text.as_bytes()).ok();
-}
-
-/// Says something to the person or the log behind standard error.
-fn say(text: &str) {
-    io::stderr().write_all(text.as_bytes()).ok();
 }

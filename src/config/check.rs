@@ -8,7 +8,7 @@ use super::Settings;
 use super::place::Places;
 use super::problem::Problem;
 use crate::identity::AddressRule;
-use crate::identity::headers::{self, Attribute};
+use crate::identity::headers::Attribute;
 use crate::session::Chain;
 use crate::setting::Span;
 

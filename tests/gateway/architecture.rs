@@ -38,7 +38,7 @@ const ARROWS: &[(&str, &str)] = &[
 const HOMES: &[(&str, &str)] = &[
     ("aws_lc_rs", "secret.rs issuer/signing_key.rs mosaic/id_token/tests.rs"),
     ("axum", "admin* demo* gateway* issuer* portal* proxy.rs proxy/bridge.rs proxy/refusal.rs"),
-    ("clap", "cli.rs"),
+    ("clap", "cli*"),
     ("idna", "identity.rs"),
     ("jiff", "clock.rs issuer/mail.rs"),
     ("jsonwebtoken", "issuer/signing_key.rs mosaic/id_token*"),
