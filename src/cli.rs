@@ -10,10 +10,14 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Problems};
 
+mod administration;
 mod check;
 mod health;
+mod import;
 mod output;
 mod run;
+mod sessions;
+mod users;
 
 use output::say;
 
@@ -40,6 +44,12 @@ enum Command {
     },
     /// Ask a running gateway whether it is ready, for container health checks
     Health,
+    /// Add, show, list, remove and import users, at Mosaic or at the built-in issuer
+    #[command(subcommand)]
+    Users(users::Command),
+    /// List and end the sessions of a user
+    #[command(subcommand)]
+    Sessions(sessions::Command),
 }
 
 const FAILED: u8 = 1;
@@ -60,6 +70,8 @@ pub fn main() -> ExitCode {
         Command::Run => run::run(config),
         Command::Check { json } => check::check(config, json),
         Command::Health => health::health(config),
+        Command::Users(command) => users::users(config, command),
+        Command::Sessions(command) => sessions::sessions(config, command),
     }
 }
 

@@ -32,6 +32,7 @@ use crate::store::{self, Shared};
 use crate::telemetry::Metrics;
 use crate::{demo, store::OpenError};
 
+pub mod administration;
 mod embedded;
 
 use embedded::Embedded;

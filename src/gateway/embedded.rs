@@ -105,20 +105,25 @@ impl Embedded {
 
     /// Makes the issuer, unless the store does not let it yet.
     pub(super) async fn make(&self) -> bool {
-        let made = Issuer::new(
-            self.config.clone(),
-            self.settings.clone(),
-            Arc::clone(&self.store),
-            self.clock.clone(),
-            Arc::clone(&self.pages),
-        );
-        match made.await {
+        match self.issuer().await {
             Ok(issuer) => self.routers.0.set((issuer.api(), pages(&issuer))).is_ok(),
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "failed to start the issuer");
                 false
             }
         }
+    }
+
+    async fn issuer(&self) -> Result<Issuer, issuer::Error> {
+        let (config, settings, clock) = (self.config.clone(), self.settings.clone(), self.clock.clone());
+        Issuer::new(config, settings, Arc::clone(&self.store), clock, Arc::clone(&self.pages)).await
+    }
+
+    /// Serves the API and nothing else, for a command beside the gateway: it does not wait for the store.
+    pub(super) async fn serve_api(mut self, stopping: watch::Receiver<bool>) -> Result<JoinHandle<()>, issuer::Error> {
+        let issuer = self.issuer().await?;
+        let listener = self.listener.take().expect("the listener is taken once: `self` is used up");
+        Ok(serve(listener, issuer.api(), stopping))
     }
 
     /// Serves the API, and makes the issuer as soon as the store lets it.
