@@ -12,6 +12,7 @@ use crate::config::{Config, Problems};
 
 mod administration;
 mod check;
+mod doctor;
 mod health;
 mod import;
 mod output;
@@ -44,6 +45,12 @@ enum Command {
     },
     /// Ask a running gateway whether it is ready, for container health checks
     Health,
+    /// Look for faults in the live set-up, and say which setting to change
+    Doctor {
+        /// Print a JSON array instead of lines
+        #[arg(long)]
+        json: bool,
+    },
     /// Add, show, list, remove and import users, at Mosaic or at the built-in issuer
     #[command(subcommand)]
     Users(users::Command),
@@ -70,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Run => run::run(config),
         Command::Check { json } => check::check(config, json),
         Command::Health => health::health(config),
+        Command::Doctor { json } => doctor::doctor(config, json),
         Command::Users(command) => users::users(config, command),
         Command::Sessions(command) => sessions::sessions(config, command),
     }

@@ -31,6 +31,13 @@ impl Timestamp {
         Self(seconds.saturating_mul(1000))
     }
 
+    /// The moment that an HTTP date names (RFC 9110 section 5.6.7), in the one form that is still made: an RFC 5322 date
+    /// in GMT.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let moment = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.trim()).ok()?;
+        Some(Self(moment.as_millisecond()))
+    }
+
     /// Milliseconds since the epoch.
     pub const fn unix_millis(self) -> i64 {
         self.0
@@ -142,6 +149,15 @@ mod tests {
         let early = Timestamp::from_unix_seconds(1);
         assert_eq!(early.since(Timestamp::from_unix_seconds(2)), Duration::ZERO);
         assert_eq!(Timestamp::from_unix_millis(-1).unix_seconds(), -1);
+    }
+
+    #[test]
+    fn http_dates_are_read() {
+        let read = Timestamp::from_http_date("Wed, 21 Oct 2026 07:28:00 GMT");
+        assert_eq!(read.map(|moment| moment.to_string()).as_deref(), Some("2026-10-21T07:28:00Z"));
+        for wrong in ["", "17", "yesterday", "Wed, 41 Oct 2026 07:28:00 GMT", "2026-10-21T07:28:00Z"] {
+            assert_eq!(Timestamp::from_http_date(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -39,15 +39,22 @@ pub(super) fn with_sessions(
 
 /// Runs a command that may need more than a moment.
 pub(super) fn with_config(file: &Path, command: impl AsyncFnOnce(&Config) -> Result<ExitCode, ExitCode>) -> ExitCode {
-    let config = match load(file) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
+    match load(file) {
+        Ok(config) => with_loaded(&config, command),
+        Err(code) => code,
+    }
+}
+
+/// The same for a configuration that is in order.
+pub(super) fn with_loaded(
+    config: &Config,
+    command: impl AsyncFnOnce(&Config) -> Result<ExitCode, ExitCode>,
+) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, None, FAILED),
     };
-    runtime.block_on(command(&config)).unwrap_or_else(|code| code)
+    runtime.block_on(command(config)).unwrap_or_else(|code| code)
 }
 
 /// The users of the configuration.
@@ -57,7 +64,7 @@ pub(super) async fn open_users(config: &Config) -> Result<Users, ExitCode> {
 
 fn not_opened(error: &Error) -> ExitCode {
     let code = if error.is_wrong_configuration() { WRONG } else { FAILED };
-    fail(error, error.hint(), code)
+    fail(error, error.hint().as_deref(), code)
 }
 
 /// The user whom `who` names.
@@ -71,6 +78,6 @@ pub(super) async fn find(mosaic: &Mosaic, who: &Identifier) -> Result<User, Exit
 
 /// Says why a call failed.
 pub(super) fn failed(error: &mosaic::Error) -> ExitCode {
-    let hint = error.is_transient().then(|| "`linkgate doctor` says what is wrong, and where to change it".to_owned());
+    let hint = error.is_transient().then_some("`linkgate doctor` says what is wrong, and where to change it");
     fail(error, hint, FAILED)
 }

@@ -23,7 +23,8 @@ pub(super) fn health(file: &Path) -> ExitCode {
             if ready { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
         }
         Err(error) => {
-            fail(&error, Some(format!("is linkgate running, with `admin.listen` {}?", config.admin.listen)), FAILED)
+            let hint = format!("is linkgate running, with `admin.listen` {}?", config.admin.listen);
+            fail(&error, Some(&hint), FAILED)
         }
     }
 }

@@ -55,14 +55,14 @@ pub(super) struct Arguments {
 }
 
 /// Does what is asked for.
-pub(super) fn import(config: &Path, arguments: Arguments) -> ExitCode {
+pub(super) fn import(config: &Path, arguments: &Arguments) -> ExitCode {
     with_config(config, async |config| {
         let sheet = read(config, &arguments.file)?;
         if arguments.dry_run {
-            return Ok(look_through(&sheet, &arguments));
+            return Ok(look_through(&sheet, arguments));
         }
         let users = open_users(config).await?;
-        run(&users, &sheet, &arguments).await
+        run(&users, &sheet, arguments).await
     })
 }
 
@@ -119,7 +119,7 @@ async fn run(users: &Users, sheet: &Sheet, arguments: &Arguments) -> Result<Exit
         Some(Stopped::ByARow) => {
             Err(refuse("stopped at a row that failed, as `--stop-on-error` asks", Some(on), FAILED))
         }
-        Some(Stopped::By(error)) => Err(fail(&error, Some(on.to_owned()), FAILED)),
+        Some(Stopped::By(error)) => Err(fail(&error, Some(on), FAILED)),
         None if report.has_failures() => Ok(ExitCode::from(FAILED)),
         None => Ok(ExitCode::SUCCESS),
     }

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 /// Says why something failed, with its causes and one thing to do about it.
-pub(super) fn fail(error: &dyn std::error::Error, hint: Option<String>, code: u8) -> ExitCode {
+pub(super) fn fail(error: &dyn std::error::Error, hint: Option<&str>, code: u8) -> ExitCode {
     let mut text = format!("failed to {error}\n");
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(&format!("  caused by: {error}\n"));
         cause = error.source();
     }
-    refuse(text.trim_end(), hint.as_deref(), code)
+    refuse(text.trim_end(), hint, code)
 }
 
 /// Says what stands in the way, in other words than an error's.

@@ -48,7 +48,7 @@ async fn serve(config: &Config) -> ExitCode {
     };
     let running = match gateway::start(config, Clock::system()).await {
         Ok(running) => running,
-        Err(error) => return fail(&error, error.hint(), FAILED),
+        Err(error) => return fail(&error, error.hint().as_deref(), FAILED),
     };
     greet(config, &running);
     tokio::select! {

@@ -64,6 +64,6 @@ pub(super) fn users(file: &Path, command: Command) -> ExitCode {
         Command::Remove(Removed { named: Named { user, json }, yes }) => {
             with_sessions(file, async |opened| remove::remove(opened, &user, yes, json).await)
         }
-        Command::Import(arguments) => import::import(file, arguments),
+        Command::Import(arguments) => import::import(file, &arguments),
     }
 }

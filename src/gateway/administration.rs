@@ -88,6 +88,15 @@ impl Users {
         Self::on(config, clock, store).await
     }
 
+    /// The same on an empty store, to see whether the service works: with the issuer, nothing is read or kept.
+    ///
+    /// # Errors
+    /// When the issuer cannot start, or the client of Mosaic cannot be made.
+    pub async fn on_trial(config: &Config, clock: Clock) -> Result<Self, Error> {
+        let store = store::open(&Location::Memory, &config.directory, clock.clone()).map_err(super::Error::from)?;
+        Self::on(config, clock, Some(store)).await
+    }
+
     async fn on(config: &Config, clock: Clock, store: Option<Shared>) -> Result<Self, Error> {
         install_crypto();
         let (open, stopping) = watch::channel(false);

@@ -31,7 +31,8 @@ const ARROWS: &[(&str, &str)] = &[
     ("proxy", "clock identity origin pages portal secret session setting telemetry"),
     ("config", "admin identity issuer mosaic origin pages portal proxy session setting telemetry"),
     ("gateway", "admin clock config demo identity issuer mosaic pages portal proxy secret session store telemetry"),
-    ("cli", "clock config gateway telemetry"),
+    ("doctor", "clock config gateway identity mosaic portal proxy secret session store"),
+    ("cli", "clock config doctor gateway identity mosaic secret session telemetry"),
 ];
 
 /// The homes of the outside packages: files, and with a star a module with all below it.
@@ -39,6 +40,7 @@ const HOMES: &[(&str, &str)] = &[
     ("aws_lc_rs", "secret.rs issuer/signing_key.rs mosaic/id_token/tests.rs"),
     ("axum", "admin* demo* gateway* issuer* portal* proxy.rs proxy/bridge.rs proxy/refusal.rs"),
     ("clap", "cli*"),
+    ("csv", "cli/import*"),
     ("idna", "identity.rs"),
     ("jiff", "clock.rs issuer/mail.rs"),
     ("jsonwebtoken", "issuer/signing_key.rs mosaic/id_token*"),
@@ -47,13 +49,14 @@ const HOMES: &[(&str, &str)] = &[
     ("minijinja", "issuer/mail.rs pages*"),
     ("moka", "session/cache.rs"),
     ("parking_lot", "gateway.rs"),
-    ("pingora", "gateway* proxy*"),
+    ("pingora", "doctor/web.rs gateway* proxy*"),
     ("prometheus", "telemetry*"),
     // In `store.rs` the word is the module of that name.
     ("redis", "store.rs store/redis*"),
     ("reqwest", "mosaic*"),
     ("rusqlite", "store/sqlite*"),
-    ("rustls", "gateway.rs mosaic/key_set/tests.rs"),
+    ("rustls", "doctor/web.rs gateway.rs mosaic/key_set/tests.rs"),
+    ("tokio_rustls", "doctor/web.rs"),
     ("tracing_subscriber", "telemetry.rs"),
     ("woothee", "agent.rs"),
 ];

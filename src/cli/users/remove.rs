@@ -27,7 +27,7 @@ pub(super) async fn remove(
     // Last, so that nobody comes back in between.
     let ended = opened.sessions.end_all_of(&user.subject).await.map_err(|error| {
         let hint = format!("they are removed; end their sessions with `linkgate sessions revoke {}`", user.subject);
-        fail(&error, Some(hint), FAILED)
+        fail(&error, Some(&hint), FAILED)
     })?;
     if json {
         print_json(&json!({ "removed": true, "user_id": user.subject, "sessions_ended": ended }));
