@@ -65,12 +65,16 @@ pub fn router(state: Admin) -> Router {
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
-    let reasons = admin.readiness.reasons();
-    if reasons.is_empty() {
-        return Json(json!({ "status": "ready" })).into_response();
+    let (reasons, warnings) = (admin.readiness.reasons(), admin.readiness.warnings());
+    let (status, mut body) = if reasons.is_empty() {
+        (StatusCode::OK, json!({ "status": "ready" }))
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "not_ready", "reasons": reasons }))
+    };
+    if !warnings.is_empty() {
+        body["warnings"] = json!(warnings);
     }
-    let body = Json(json!({ "status": "not_ready", "reasons": reasons }));
-    (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+    (status, Json(body)).into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {

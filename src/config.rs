@@ -189,7 +189,8 @@ impl Settings {
         // The parts know nothing of where the file is.
         let paths =
             [config.theme.logo.as_mut(), config.mosaic.as_mut().and_then(|mosaic| mosaic.client_secret_file.as_mut())];
-        for path in paths.into_iter().flatten() {
+        let of_issuer = config.issuer.iter_mut().flat_map(issuer::Config::paths);
+        for path in paths.into_iter().flatten().chain(of_issuer) {
             *path = config.directory.join(&*path);
         }
         config

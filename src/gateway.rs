@@ -19,15 +19,17 @@ use crate::admin::{self, Admin, Readiness};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::headers::{BadHeaderName, Plan};
-use crate::mosaic::{self, BadConnection, Mosaic};
+use crate::identity::{ClaimPath, IdentifierKind};
+use crate::mosaic::{self, BadConnection, ClaimsRequest, EmailTemplate, Mosaic};
 use crate::pages::{self, Pages};
-use crate::portal::{Parts, Portal};
+use crate::portal::organization::Organizations;
+use crate::portal::{self, Parts, Portal};
 use crate::proxy::Proxy;
 use crate::proxy::edge::{Connections, Edge};
 use crate::proxy::headers::Managed;
-use crate::proxy::route::{BadUpstream, Table};
+use crate::proxy::route::{Allow, BadUpstream, Table};
 use crate::session::cookie::Jar;
-use crate::session::{Chain, Sessions};
+use crate::session::{Admission, Chain, Sessions};
 use crate::store::{self, Shared};
 use crate::telemetry::Metrics;
 use crate::{demo, store::OpenError};
@@ -117,6 +119,8 @@ pub struct Running {
     portal: Arc<Portal>,
     sessions: Arc<Sessions>,
     proxy: JoinHandle<()>,
+    /// Sends the built-in issuer's mail, with one.
+    mailing: Option<JoinHandle<()>>,
     helpers: Vec<JoinHandle<()>>,
 }
 
@@ -152,7 +156,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
     let (close, closing) = watch::channel(false);
     let mut helpers = Vec::new();
 
-    let (connection, embedded) = match &config.mosaic {
+    let (mut connection, embedded) = match &config.mosaic {
         Some(mosaic) => (mosaic.connection()?, None),
         None => {
             let embedded = Embedded::new(config, &store, &clock, &pages, bind("issuer", loopback())?)?;
@@ -160,12 +164,14 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
             (embedded.connection(), Some(embedded))
         }
     };
+    connection.wording.claims = claims_wanted(config);
     let mosaic = Mosaic::new(connection, clock.clone())?;
     let plan = Plan::new(&config.identity_headers)?;
     let managed = Managed::new(&plan);
     let jar = Jar::new(config.public_url.is_secure());
-    let allow = config.sign_in.allow.clone();
-    let sessions = Sessions::new(Arc::clone(&store), clock.clone(), mosaic.clone(), plan, jar, &config.session, allow);
+    let admission = Admission { allow: config.sign_in.allow.clone(), identifier: config.sign_in.identifier.clone() };
+    let sessions =
+        Sessions::new(Arc::clone(&store), clock.clone(), mosaic.clone(), plan, jar, &config.session, admission);
     let portal = Portal::new(Parts {
         public_url: config.public_url.clone(),
         pages: Arc::clone(&pages),
@@ -175,6 +181,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         clock: clock.clone(),
         sign_in: config.sign_in.clone(),
         sign_up: config.sign_up.clone(),
+        options: options(config),
         metrics: Arc::clone(&metrics),
     });
     let demo = start_demo(config, &pages, &closing, &mut helpers)?;
@@ -194,12 +201,15 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
     let address = local_address(&listener, config.listen);
     let (proxy, connections) = serve_proxy(proxy, listener, stopping);
     let admin_address = local_address(&admin_listener, config.admin.listen);
-    let admin = Admin { readiness: readiness.clone(), metrics, hosts: config.admin.hosts.clone() };
+    let admin =
+        Admin { readiness: readiness.clone(), metrics: Arc::clone(&metrics), hosts: config.admin.hosts.clone() };
     helpers.push(serve(admin_listener, admin::router(admin), closing.clone()));
     let issuer_address = embedded.as_ref().map(Embedded::address);
-    if let Some(embedded) = embedded {
-        helpers.extend(embedded.serve(closing.clone()));
-    }
+    let mailing = embedded.map(|embedded| {
+        let (mailing, served) = embedded.serve(closing.clone(), metrics, readiness.clone());
+        helpers.push(served);
+        mailing
+    });
     helpers.push(tokio::spawn(listen_for_ends(Arc::clone(&sessions), closing.clone())));
     helpers.push(tokio::spawn(watch_readiness(readiness.clone(), store, mosaic, closing)));
     let stop_timeout = config.stop_timeout.0;
@@ -215,6 +225,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         portal,
         sessions,
         proxy,
+        mailing,
         helpers,
     })
 }
@@ -248,9 +259,46 @@ impl Running {
             tracing::warn!("stopped with work under way");
         }
         self.close.send_replace(true);
+        if let Some(mut mailing) = self.mailing
+            && tokio::time::timeout(self.stop_timeout, &mut mailing).await.is_err()
+        {
+            tracing::warn!("stopped while mail was being sent; it is sent again");
+            mailing.abort();
+        }
         for helper in self.helpers {
             helper.abort();
         }
+    }
+}
+
+/// The claims that headers and rules need beyond the usual ones.
+fn claims_wanted(config: &Config) -> ClaimsRequest {
+    let rules = config.route.iter().filter_map(|route| route.allow.as_ref());
+    let mut wanted: Vec<ClaimPath> = rules.flat_map(Allow::needed_claims).collect();
+    wanted.extend(config.identity_headers.extra.values().cloned());
+    if config.sign_in.identifier == IdentifierKind::PhoneNumber {
+        wanted.extend(
+            ["phone_number", "phone_number_verified"].map(str::to_owned).map(ClaimPath::try_from).into_iter().flatten(),
+        );
+    }
+    ClaimsRequest::new(&wanted)
+}
+
+/// What the portal does otherwise before Mosaic than before the built-in issuer, whose mails have the gateway's texts
+/// by themselves and bring a code beside the link.
+fn options(config: &Config) -> portal::Options {
+    let Some(mosaic) = &config.mosaic else {
+        return portal::Options { code_comes_with_link: true, ..portal::Options::default() };
+    };
+    portal::Options {
+        organizations: Organizations {
+            fixed: mosaic.organization.clone(),
+            by_host: mosaic.organization_by_host.clone(),
+            from_link: mosaic.organization_from_link,
+        },
+        device_ids: mosaic.device_ids,
+        own_mail_texts: mosaic.email_template == EmailTemplate::Gateway,
+        ..portal::Options::default()
     }
 }
 

@@ -4,32 +4,46 @@
 //! development mailbox are mounted on the public origin. Everything it knows is in the store, so several
 //! instances over one store are one issuer.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::identity::EmailAddress;
 use crate::origin::Origin;
 use crate::pages::Pages;
-use crate::secret::Secret;
-use crate::store;
+use crate::telemetry::Metrics;
+use crate::{setting, store};
 
 mod api;
+mod client;
+mod groups;
+mod identifier;
 mod link;
 mod link_page;
+mod login;
 mod mail;
 mod mailbox;
 mod oauth;
+mod one_time_code;
+mod openapi;
+mod phone;
 mod records;
 mod refresh;
 mod sessions;
 mod signing_key;
 mod tenant;
 mod tokens;
+mod user_list;
 mod users;
+
+pub use client::{Config as ClientConfig, Error as ClientError, OwnClient};
+pub use mail::Config as MailConfig;
+pub use one_time_code::Config as Codes;
 
 /// `[issuer]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -37,8 +51,24 @@ mod users;
 pub struct Config {
     /// Mail lands on a page instead of in a mailbox; for development on this machine only.
     pub mailbox: bool,
+    /// `[issuer.mail]`: there exactly when `mailbox` is off.
+    #[serde(deserialize_with = "setting::optional_table")]
+    pub mail: Option<MailConfig>,
     /// Users that exist from the start.
     pub user: Vec<DeclaredUser>,
+    /// One-time codes that people type.
+    #[serde(deserialize_with = "setting::table")]
+    pub codes: one_time_code::Config,
+    /// Programs that may call the API.
+    pub client: Vec<client::Config>,
+}
+
+impl Config {
+    /// The files that it names.
+    pub fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let of_clients = self.client.iter_mut().flat_map(client::Config::paths);
+        of_clients.chain(self.mail.iter_mut().flat_map(|mail| mail.paths()).flatten())
+    }
 }
 
 /// `[[issuer.user]]`
@@ -63,15 +93,10 @@ pub struct DeclaredUser {
 pub struct Settings {
     /// The origin that visitors see: the link page and the mailbox are below it.
     pub public_url: Origin,
-    /// Where codes may be sent; compared as whole strings.
-    pub redirect_uris: Vec<String>,
-    /// The application's name in tokens, on the link page and in mail.
+    /// The default application's name in tokens, on the link page and in mail.
     pub app_name: String,
-    /// The one client. Instances that share a store must share it, and it must outlive a restart:
-    /// links, codes and refresh tokens are bound to it.
-    pub client_id: String,
-    /// The client's secret.
-    pub client_secret: Secret<String>,
+    /// The client of the program that the issuer runs in, beside those of the configuration.
+    pub own_client: Option<OwnClient>,
     /// How long a link works where `send` does not say.
     pub link_lifetime: Duration,
 }
@@ -88,7 +113,10 @@ struct Inner {
     pages: Arc<Pages>,
     keys: signing_key::KeyRing,
     tenant: tenant::Tenant,
+    clients: client::Clients,
     composer: mail::Composer,
+    /// There when mail is sent instead of being shown.
+    outbox: Option<Arc<mail::Outbox>>,
 }
 
 /// Why the issuer cannot be made.
@@ -100,16 +128,19 @@ pub enum Error {
     /// A signing key could not be made or is not usable.
     #[error("prepare the issuer's signing keys")]
     Key(#[from] signing_key::Error),
-    /// A redirect URI is not an absolute URL without a fragment (RFC 6749 section 3.1.2).
-    #[error("use `{0}` as a redirect URI")]
-    RedirectUri(String),
+    /// A client is not completely or not sensibly described.
+    #[error("prepare the issuer's clients")]
+    Client(#[from] client::Error),
+    /// No mail can be sent with these settings.
+    #[error("prepare the issuer's mail")]
+    Mail(#[from] mail::Error),
 }
 
 impl Issuer {
     /// Loads the signing keys, or makes them, and brings the declared users up to date.
     ///
     /// # Errors
-    /// When the store fails, a key cannot be used, or a redirect URI is malformed.
+    /// When the store fails, a key cannot be used, a client is not in order, or mail cannot be sent as configured.
     pub async fn new(
         config: Config,
         settings: Settings,
@@ -117,13 +148,13 @@ impl Issuer {
         clock: Clock,
         pages: Arc<Pages>,
     ) -> Result<Self, Error> {
-        if let Some(wrong) = settings.redirect_uris.iter().find(|uri| !is_redirect_uri(uri)) {
-            return Err(Error::RedirectUri(wrong.clone()));
-        }
         let keys = signing_key::KeyRing::load(&store, &clock).await?;
-        let tenant = tenant::Tenant::load(&store).await?;
-        let composer = mail::Composer::new(pages.for_mail());
-        let issuer = Self(Arc::new(Inner { config, settings, store, clock, pages, keys, tenant, composer }));
+        let tenant = tenant::Tenant::load(&store, &settings.app_name).await?;
+        let own_client = settings.own_client.as_ref();
+        let clients = client::Clients::new(&config.client, own_client, &tenant, &store).await?;
+        let (composer, outbox) = mail::prepare(config.mail.as_ref(), &settings, &store, &clock, &pages)?;
+        let inner = Inner { config, settings, store, clock, pages, keys, tenant, clients, composer, outbox };
+        let issuer = Self(Arc::new(inner));
         for declared in &issuer.0.config.user {
             users::declare(&issuer.0, declared).await?;
         }
@@ -140,6 +171,20 @@ impl Issuer {
         api::router(self.0.clone())
     }
 
+    /// Delivers the mails in the queue and those that come, until told to stop; what is being sent is finished, and
+    /// the rest stays in the store. `tell` hears why mails cannot be delivered, and `None` when they can again.
+    /// Without a mail server there is nothing to do.
+    pub async fn run_mail(
+        &self,
+        stopping: watch::Receiver<bool>,
+        metrics: Arc<Metrics>,
+        tell: impl Fn(Option<String>) + Send + Sync + 'static,
+    ) {
+        if let Some(outbox) = &self.0.outbox {
+            outbox.work(stopping, mail::Observers { metrics, tell: Box::new(tell) }).await;
+        }
+    }
+
     /// The link page and, in development, the mailbox: for the public origin.
     pub fn pages(&self) -> Router {
         let pages = link_page::router(self.0.clone());
@@ -151,8 +196,4 @@ impl Inner {
     fn issuer_name(&self) -> String {
         Issuer::name(&self.settings.public_url)
     }
-}
-
-fn is_redirect_uri(text: &str) -> bool {
-    url::Url::parse(text).is_ok_and(|url| url.fragment().is_none()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -16,11 +16,13 @@ mod assets;
 mod catalogue;
 mod functions;
 mod mail_domains;
+mod mail_texts;
 mod theme;
 mod views;
 
 pub use assets::Asset;
 pub use mail_domains::{Webmail, suggestion};
+pub use mail_texts::{MailFacts, MailTexts};
 pub use theme::{BadColor, Color, Theme};
 pub use views::*;
 
@@ -35,6 +37,8 @@ pub struct Pages {
     catalogue: Arc<Catalogue>,
     assets: Assets,
     app: String,
+    contact: Option<Contact>,
+    mail_color: String,
     mail: Value,
 }
 
@@ -66,6 +70,10 @@ const TEMPLATES: &[(&str, &str)] = embedded![
     "part_suggestion.html",
     "sign_in.html",
     "check_email.html",
+    "part_code.html",
+    "part_problem.html",
+    "code_expired.html",
+    "code_locked.html",
     "signed_in_elsewhere.html",
     "link_expired.html",
     "link_used.html",
@@ -103,6 +111,12 @@ impl Theme {
         let problems = [("accent", palette.err()), ("logo", plain.err()), ("contact", contact.err())];
         problems.into_iter().filter_map(|(name, problem)| Some((name, problem?))).collect()
     }
+
+    /// Whether the logo, where there is one that can be used, is left out of mail: a drawing, or too large.
+    pub fn logo_is_for_pages_only(&self, base_dir: &Path) -> bool {
+        let assets = Palette::of(None).and_then(|palette| Assets::new(palette, self.logo.as_deref(), base_dir));
+        assets.is_ok_and(|assets| assets.has_logo() && assets.mail_logo().is_none())
+    }
 }
 
 impl Pages {
@@ -135,7 +149,8 @@ impl Pages {
             on_accent => palette.on_light().to_string(),
             contact => Value::from(Serde(&contact)),
         };
-        Ok(Self { environment, catalogue, assets, app, mail })
+        let mail_color = palette.light().to_string();
+        Ok(Self { environment, catalogue, assets, app, contact, mail_color, mail })
     }
 
     /// What mail takes from the theme: `accent`, `on_accent` for text on it, and `contact` with `text` and `href`.

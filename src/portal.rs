@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio_util::task::TaskTracker;
 
@@ -18,21 +18,27 @@ use crate::mosaic::Mosaic;
 use crate::origin::Origin;
 use crate::pages::Pages;
 use crate::session::Sessions;
-use crate::session::attempt::Attempts;
-use crate::session::cookie::Jar;
+use crate::session::attempt::{Attempts, is_token};
+use crate::session::cookie::{Jar, Kind};
 use crate::store::Shared;
 use crate::telemetry::Metrics;
 
+mod admission;
 pub mod answer;
 mod callback;
+mod code;
+pub mod organization;
 pub mod return_to;
+mod sending;
 mod session;
 pub mod sign_in;
 mod sign_out;
+mod silent;
 mod throttle;
 pub mod visit;
 
 use answer::{Failure, Refusal, Refuser};
+use organization::Organizations;
 use throttle::Throttle;
 pub use visit::Visit;
 
@@ -54,8 +60,25 @@ pub struct Parts {
     pub sign_in: sign_in::Config,
     /// `[sign_up]`
     pub sign_up: sign_in::SignUp,
+    /// What depends on who signs visitors in.
+    pub options: Options,
     /// Counters.
     pub metrics: Arc<Metrics>,
+}
+
+/// What depends on who signs visitors in: Mosaic, or the built-in issuer.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Which organisation is signed in to.
+    pub organizations: Organizations,
+    /// Whether Mosaic is told a lasting name of the browser.
+    pub device_ids: bool,
+    /// Whether mails have the gateway's texts in place of the sender's own.
+    pub own_mail_texts: bool,
+    /// Whether a mailed link comes with a code to type.
+    pub code_comes_with_link: bool,
+    /// The address that mails come from, where it is known.
+    pub sender: Option<String>,
 }
 
 /// The portal: its parts, and what it makes of them.
@@ -63,6 +86,7 @@ pub struct Portal {
     public_url: Origin,
     pages: Arc<Pages>,
     sessions: Arc<Sessions>,
+    store: Shared,
     attempts: Attempts,
     throttle: Throttle,
     mosaic: Mosaic,
@@ -70,6 +94,7 @@ pub struct Portal {
     jar: Jar,
     sign_in: sign_in::Config,
     sign_up: sign_in::SignUp,
+    options: Options,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
 }
@@ -87,10 +112,12 @@ impl Portal {
             public_url: parts.public_url,
             pages: parts.pages,
             sessions: parts.sessions,
+            store: parts.store,
             mosaic: parts.mosaic,
             clock: parts.clock,
             sign_in: parts.sign_in,
             sign_up: parts.sign_up,
+            options: parts.options,
             metrics: parts.metrics,
             tasks: TaskTracker::new(),
         })
@@ -101,6 +128,7 @@ impl Portal {
         Router::new()
             .route("/.linkgate/sign-in", get(sign_in::page).post(sign_in::send))
             .route("/.linkgate/sign-in/sent", get(sign_in::sent))
+            .route("/.linkgate/sign-in/code", post(code::enter))
             .route(CALLBACK, get(callback::redeem))
             .route("/.linkgate/sign-out", get(sign_out::page).post(sign_out::end))
             .route("/.linkgate/signed-out", get(sign_out::done))
@@ -129,13 +157,17 @@ impl Portal {
         }
     }
 
-    fn redirect_uri(&self) -> String {
-        self.public_url.join(CALLBACK)
+    /// The lasting name of the browser, where Mosaic is told one and the browser has one.
+    fn device_id(&self, headers: &HeaderMap) -> Option<String> {
+        let values = self.jar.values(Kind::Device, headers);
+        match values.as_slice() {
+            [value] if self.options.device_ids && is_token(value) => Some((*value).to_owned()),
+            _ => None,
+        }
     }
 
-    /// Whether the policy lets an address sign in. No policy leaves it to the users that Mosaic knows.
-    fn admits(&self, address: &EmailAddress) -> bool {
-        self.sign_in.allow.is_empty() || names(&self.sign_in.allow, address)
+    fn redirect_uri(&self) -> String {
+        self.public_url.join(CALLBACK)
     }
 }
 

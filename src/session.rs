@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Timestamp};
 use crate::identity::headers::Plan;
-use crate::identity::{AddressRule, Identity, Subject};
+use crate::identity::{AddressRule, EmailAddress, IdentifierKind, Identity, Subject};
 use crate::mosaic::{Mosaic, SignedIn};
 use crate::secret::{Seal, Secret};
 use crate::setting::Span;
@@ -41,11 +41,29 @@ pub struct Config {
     pub lifetime: Span,
     /// A session ends this long after it was last used.
     pub idle_timeout: Span,
+    /// How it is kept alive at Mosaic.
+    pub renewal: Renewal,
+}
+
+/// How a session is shown to Mosaic again ahead of its access token's expiry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Renewal {
+    /// By a silent login in Mosaic's session, which extends that and gives every claim anew.
+    #[default]
+    Silent,
+    /// By the refresh token, which leaves Mosaic's session as it is.
+    Refresh,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { store: Location::default(), lifetime: Span::days(7), idle_timeout: Span::hours(12) }
+        Self {
+            store: Location::default(),
+            lifetime: Span::days(7),
+            idle_timeout: Span::hours(12),
+            renewal: Renewal::Silent,
+        }
     }
 }
 
@@ -65,6 +83,9 @@ pub struct Session {
     mosaic_session: String,
     refresh_token: Option<String>,
     access_expires_at: Timestamp,
+    /// The organisation that was asked for; renewals ask for it again.
+    #[serde(default)]
+    organization: Option<String>,
 }
 
 impl Drop for Session {
@@ -76,6 +97,11 @@ impl Drop for Session {
 }
 
 impl Session {
+    /// The session at Mosaic, which a further proof is added to.
+    pub fn mosaic_session(&self) -> &str {
+        &self.mosaic_session
+    }
+
     /// What the visitor is known by on a page: the address, or else a name.
     pub fn shown_name(&self) -> String {
         let Identity { email, name, subject, .. } = &self.identity;
@@ -93,10 +119,36 @@ pub struct Sessions {
     jar: Jar,
     lifetime: Duration,
     idle_timeout: Duration,
-    allow: Vec<AddressRule>,
+    admission: Admission,
+    renewal: Renewal,
     ring: KeyRing,
     cache: cache::Cache,
     tasks: TaskTracker,
+}
+
+/// Who may be signed in.
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    /// Whose addresses; empty for everybody's.
+    pub allow: Vec<AddressRule>,
+    /// What visitors are asked for: where that is no address, they need not have one.
+    pub identifier: IdentifierKind,
+}
+
+impl Admission {
+    /// Whether somebody may be signed in by the policy of today, which may be another than when they signed in.
+    /// Only an address that was proven counts.
+    pub fn admits(&self, identity: &Identity) -> bool {
+        match identity.email.as_ref().filter(|_| identity.email_verified) {
+            Some(address) => self.may_ask(address),
+            None => self.allow.is_empty() && self.identifier != IdentifierKind::Email,
+        }
+    }
+
+    /// Whether an address may be sent a link. No policy leaves it to the users that Mosaic knows.
+    pub fn may_ask(&self, address: &EmailAddress) -> bool {
+        self.allow.is_empty() || self.allow.iter().any(|rule| rule.names(address))
+    }
 }
 
 /// What a browser's cookies say about its session.
@@ -129,8 +181,7 @@ impl Found {
 }
 
 impl Sessions {
-    /// The sessions in `store` of those whom `allow` names, or of everybody where it names nobody. Nothing is read
-    /// before the first request.
+    /// The sessions in `store` of those whom `admission` names. Nothing is read before the first request.
     pub fn new(
         store: Shared,
         clock: Clock,
@@ -138,7 +189,7 @@ impl Sessions {
         plan: Plan,
         jar: Jar,
         config: &Config,
-        allow: Vec<AddressRule>,
+        admission: Admission,
     ) -> Arc<Self> {
         Arc::new(Self {
             ring: KeyRing::new(Arc::clone(&store)),
@@ -149,7 +200,8 @@ impl Sessions {
             jar,
             lifetime: config.lifetime.0,
             idle_timeout: config.idle_timeout.0,
-            allow,
+            admission,
+            renewal: config.renewal,
             cache: cache::Cache::new(),
             tasks: TaskTracker::new(),
         })
@@ -257,7 +309,7 @@ impl Sessions {
     ) -> Result<Option<Arc<Live>>, store::Error> {
         let key = id.key();
         let session = match self.read_record(&id).await {
-            Ok(Some(session)) if self.admits(&session.identity) => session,
+            Ok(Some(session)) if self.admission.admits(&session.identity) => session,
             Ok(_) => return Ok(None),
             // Nobody could ever use the session again; signing in anew must be possible.
             Err(store::Error::Corrupt(name)) => {
@@ -273,11 +325,9 @@ impl Sessions {
         Ok(Some(Arc::new(Live::new(id, session, headers, used_at, now.plus(FRESH), turns))))
     }
 
-    /// Whether somebody with a proven address may be signed in by the policy of today, which may be another than
-    /// when they signed in.
-    pub fn admits(&self, identity: &Identity) -> bool {
-        let Some(address) = identity.email.as_ref().filter(|_| identity.email_verified) else { return false };
-        self.allow.is_empty() || self.allow.iter().any(|rule| rule.names(address))
+    /// Who may be signed in.
+    pub const fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     async fn read_record(&self, id: &SessionId) -> Result<Option<Session>, store::Error> {
@@ -293,7 +343,11 @@ impl Sessions {
     ///
     /// # Errors
     /// When the store cannot keep it.
-    pub async fn begin(&self, signed_in: &SignedIn) -> Result<http::HeaderValue, store::Error> {
+    pub async fn begin(
+        &self,
+        signed_in: &SignedIn,
+        organization: Option<String>,
+    ) -> Result<http::HeaderValue, store::Error> {
         let now = self.clock.now();
         let session = Session {
             identity: signed_in.identity.clone(),
@@ -302,6 +356,7 @@ impl Sessions {
             mosaic_session: signed_in.session_id.expose().clone(),
             refresh_token: signed_in.refresh_token.as_ref().map(|token| token.expose().clone()),
             access_expires_at: signed_in.access_expires_at,
+            organization,
         };
         let id = SessionId::random();
         let key = id.key();
@@ -324,6 +379,18 @@ impl Sessions {
         // Nobody can ask for this a second time, whatever else goes wrong.
         self.end_at_mosaic(&live.session().mosaic_session);
         self.tidy(live.key(), &live.session().identity.subject).await
+    }
+
+    /// Ends one session in whose place the same browser has a new one. Its session at Mosaic lives on where the new
+    /// one shares it.
+    ///
+    /// # Errors
+    /// As [`Sessions::end`].
+    pub async fn end_replaced(self: &Arc<Self>, live: &Live, by: &SignedIn) -> Result<(), store::Error> {
+        if by.session_id.expose() != live.session().mosaic_session() {
+            return self.end(live).await;
+        }
+        self.forget(live.key(), &live.session().identity.subject).await
     }
 
     fn end_at_mosaic(&self, session_id: &str) {

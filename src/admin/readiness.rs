@@ -9,6 +9,7 @@ pub struct Readiness(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     components: Vec<(&'static str, Result<(), String>)>,
+    warnings: Vec<(&'static str, String)>,
     stopping: bool,
 }
 
@@ -16,7 +17,7 @@ impl Readiness {
     /// Not ready: each of `components` is still starting.
     pub fn new(components: &[&'static str]) -> Self {
         let components = components.iter().map(|component| (*component, Err("starting".to_owned()))).collect();
-        Self(Arc::new(Mutex::new(State { components, stopping: false })))
+        Self(Arc::new(Mutex::new(State { components, warnings: Vec::new(), stopping: false })))
     }
 
     /// `component` works from now on, or does not and why.
@@ -26,6 +27,18 @@ impl Readiness {
             Some((_, known)) => *known = state,
             None => this.components.push((component, state)),
         }
+    }
+
+    /// `component` has a trouble that requests can be served with, or none any more.
+    pub fn warn(&self, component: &'static str, trouble: Option<String>) {
+        let mut this = self.lock();
+        this.warnings.retain(|(name, _)| *name != component);
+        this.warnings.extend(trouble.map(|trouble| (component, trouble)));
+    }
+
+    /// What an operator should look after though requests can be served.
+    pub fn warnings(&self) -> Vec<String> {
+        self.lock().warnings.iter().map(|(component, trouble)| format!("{component}: {trouble}")).collect()
     }
 
     /// Not ready any more, for good: what is open is finished, and new requests belong elsewhere.
@@ -66,6 +79,17 @@ mod tests {
         assert!(readiness.reasons().is_empty());
         clone.set("issuer", Err("starting".to_owned()));
         assert_eq!(readiness.reasons(), ["issuer: starting"]);
+    }
+
+    #[test]
+    fn a_warning_stands_until_it_is_taken_back_and_stops_nothing() {
+        let readiness = Readiness::new(&[]);
+        readiness.warn("mail", Some("failed to connect".to_owned()));
+        readiness.warn("mail", Some("failed to log in".to_owned()));
+        assert_eq!(readiness.warnings(), ["mail: failed to log in"]);
+        assert!(readiness.reasons().is_empty());
+        readiness.warn("mail", None);
+        assert!(readiness.warnings().is_empty());
     }
 
     #[test]

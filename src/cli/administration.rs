@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::administration::{Administration, Error, Users};
 use crate::identity::{Identifier, IdentifierKind};
-use crate::mosaic::{self, Mosaic, User};
+use crate::mosaic::{self, Mosaic, NewUser, User};
 
 /// Whom a person means: a mail address, a phone number, or an ID.
 pub(super) fn who(text: &str) -> Result<Identifier, String> {
@@ -74,6 +74,32 @@ pub(super) async fn find(mosaic: &Mosaic, who: &Identifier) -> Result<User, Exit
         Ok(None) => Err(refuse(&format!("there is no user `{who}`"), None, FAILED)),
         Err(error) => Err(failed(&error)),
     }
+}
+
+/// What came of a user who was to be made.
+pub(super) enum Made {
+    /// There is one more.
+    New,
+    /// The user is there already, and was not changed.
+    There,
+    /// There is no such user, and cannot be: Mosaic answers in the same way when a value of theirs is another's.
+    Taken,
+}
+
+/// What [`Made::Taken`] means.
+pub(super) const TAKEN: &str = "another user has the phone number, the user name or the external ID";
+
+/// Makes a user.
+pub(super) async fn make(mosaic: &Mosaic, user: &NewUser) -> Result<Made, mosaic::Error> {
+    if mosaic.create_user(user).await? {
+        return Ok(Made::New);
+    }
+    let Some(address) = &user.email else { return Ok(Made::There) };
+    if user.phone_number.is_none() && user.username.is_none() && user.external_user_id.is_none() {
+        return Ok(Made::There);
+    }
+    let found = mosaic.find_user(&Identifier::Email(address.clone())).await?;
+    Ok(if found.is_some() { Made::There } else { Made::Taken })
 }
 
 /// Says why a call failed.

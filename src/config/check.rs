@@ -7,11 +7,14 @@ use std::path::Path;
 use super::Settings;
 use super::place::Places;
 use super::problem::Problem;
-use crate::identity::AddressRule;
 use crate::identity::headers::Attribute;
-use crate::session::Chain;
+use crate::identity::{AddressRule, IdentifierKind};
+use crate::mosaic::EmailTemplate;
+use crate::session::{Chain, cookie};
 use crate::setting::Span;
 
+mod codes;
+mod mail;
 mod mosaic;
 mod route;
 
@@ -30,6 +33,7 @@ pub(super) fn check(settings: &Settings, places: &Places<'_>, directory: &Path, 
     check.numbers();
     check.spans();
     check.theme();
+    check.sign_in();
     check.owners();
     check.service();
     check.development();
@@ -105,6 +109,7 @@ impl Check<'_> {
             ("sign_in.links_per_mailbox", sign_in.links_per_mailbox == 0),
             ("sign_in.links_per_peer", sign_in.links_per_peer == 0),
             ("sign_in.links_in_all", sign_in.links_in_all == 0),
+            ("sign_in.code_tries", sign_in.code_tries == 0),
         ];
         for (key, is_zero) in zero {
             if is_zero {
@@ -137,6 +142,40 @@ impl Check<'_> {
         }
     }
 
+    fn sign_in(&mut self) {
+        const KINDS: [&str; 4] = ["email", "phone_number", "user_id", "username"];
+        let sign_in = &self.settings.sign_in.0;
+        if let IdentifierKind::Custom(name) = &sign_in.identifier {
+            let near = |kind: &&&str| strsim::jaro_winkler(name, kind) > 0.8 || kind.starts_with(name.as_str());
+            if let Some(kind) = KINDS.iter().find(near) {
+                let message = "is taken for the name of a custom identifier of the tenant";
+                self.warn("sign_in.identifier", message, &format!("did you mean \"{kind}\"?"));
+            }
+            if self.settings.issuer.is_some() {
+                let hint = "use \"email\", \"phone_number\", \"user_id\" or \"username\"";
+                self.refuse("sign_in.identifier", "the built-in issuer knows no identifiers of your own", hint);
+            }
+        }
+        if let Some(label) = &sign_in.label
+            && (label.trim().is_empty() || label.chars().count() > 60 || label.chars().any(char::is_control))
+        {
+            self.refuse("sign_in.label", "must be 1 to 60 characters on one line", "");
+        }
+        if let Some(name) = &sign_in.silent_login_cookie {
+            let is_token = !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+            if !is_token {
+                self.refuse("sign_in.silent_login_cookie", "is not the name of a cookie", "");
+            } else if cookie::is_own(name.as_bytes()) {
+                self.refuse(
+                    "sign_in.silent_login_cookie",
+                    "is a cookie of the gateway's own",
+                    "name the other application's",
+                );
+            }
+        }
+    }
+
     /// What the owners of a section find wrong with a value that has the right type.
     fn owners(&mut self) {
         let settings = self.settings;
@@ -145,6 +184,12 @@ impl Check<'_> {
         }
         for (name, error) in settings.theme.0.problems(self.directory) {
             self.refuse(&format!("theme.{name}"), format!("cannot {}", Chain(&error)), "");
+        }
+        let writes_mail =
+            settings.mosaic.as_ref().is_some_and(|mosaic| mosaic.0.email_template == EmailTemplate::Gateway);
+        if writes_mail && settings.theme.0.logo_is_for_pages_only(self.directory) {
+            let message = "is shown on pages and left out of mail, which takes a PNG or WebP of at most 14 KiB";
+            self.warn("theme.logo", message, "name such a picture, or set `email_template = \"tenant\"` in [mosaic]");
         }
         if let Err(error) = settings.session.0.store.check(self.directory) {
             self.refuse("session.store", format!("cannot {}", Chain(&error)), "");
@@ -170,9 +215,9 @@ impl Check<'_> {
         if let Some(mosaic) = &settings.mosaic {
             self.mosaic(&mosaic.0);
         }
-        if settings.issuer.as_ref().is_some_and(|issuer| !issuer.0.mailbox) && !self.is_broken("issuer.mailbox") {
-            let hint = "set `mailbox = true`, or use [mosaic]";
-            self.refuse("issuer.mailbox", "the built-in issuer shows its mail on the mailbox page", hint);
+        if let Some(issuer) = &settings.issuer {
+            self.codes(&issuer.0);
+            self.mail(&issuer.0);
         }
     }
 
@@ -197,7 +242,8 @@ impl Check<'_> {
         let beyond = beyond.join(" and ");
         if !beyond.is_empty() && issuer.0.mailbox {
             let message = format!("shows everybody's mail, so it works on this machine only, but {beyond}");
-            self.refuse("issuer.mailbox", message, "listen on 127.0.0.1 and use a localhost URL, or use [mosaic]");
+            let hint = "name a mail server in [issuer.mail] instead, or listen on 127.0.0.1 and use a localhost URL";
+            self.refuse("issuer.mailbox", message, hint);
         }
         if !beyond.is_empty() && is_open {
             let message = format!("lets everybody in, so it works on this machine only, but {beyond}");

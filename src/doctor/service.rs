@@ -40,8 +40,26 @@ async fn issuer(mosaic: &Mosaic) -> Finding {
 
 /// Looks at the mail server of the built-in issuer; there is nothing to look at where mail goes to the mailbox page or
 /// is Mosaic's to send.
-pub(super) async fn check_mail(_: &Config) -> Option<Finding> {
-    None
+pub(super) async fn check_mail(config: &Config) -> Option<Finding> {
+    const CHECK: &str = "mail";
+    let mail = config.issuer.as_ref()?.mail.as_ref()?;
+    let server = mail.server.as_ref()?;
+    let look = async {
+        match mail.probe(&config.public_url.host).await {
+            Ok(()) if mail.username.is_some() => Finding::ok(CHECK, format!("{server}: reached, and logged in")),
+            Ok(()) => Finding::ok(CHECK, format!("{server}: reached")),
+            Err(cause) => {
+                let setting = match &mail.password_file {
+                    _ if cause.starts_with("failed to start TLS") => "issuer.mail.security",
+                    _ if !cause.starts_with("failed to log in") => "issuer.mail.server",
+                    Some(_) => "issuer.mail.password_file",
+                    None => "issuer.mail.password_env",
+                };
+                Finding::fail(CHECK, format!("{server}: {cause}")).change(setting)
+            }
+        }
+    };
+    Some(within(CHECK, look).await)
 }
 
 /// A tenant of Mosaic.

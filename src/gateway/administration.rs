@@ -13,8 +13,8 @@ use crate::identity::headers::Plan;
 use crate::issuer;
 use crate::mosaic::Mosaic;
 use crate::pages::Pages;
-use crate::session::Sessions;
 use crate::session::cookie::Jar;
+use crate::session::{Admission, Sessions};
 use crate::store::{self, Location, Shared};
 
 /// The users, and where they are.
@@ -133,8 +133,8 @@ impl Administration {
         let users = Users::on(config, clock.clone(), Some(Arc::clone(&store))).await?;
         let plan = Plan::new(&config.identity_headers).map_err(super::Error::from)?;
         let (mosaic, jar) = (users.mosaic.clone(), Jar::new(config.public_url.is_secure()));
-        let allow = config.sign_in.allow.clone();
-        let sessions = Sessions::new(store, clock, mosaic, plan, jar, &config.session, allow);
+        // Nobody is signed in by a command.
+        let sessions = Sessions::new(store, clock, mosaic, plan, jar, &config.session, Admission::default());
         Ok(Self { users, sessions })
     }
 }

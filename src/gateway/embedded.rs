@@ -15,16 +15,18 @@ use tower::ServiceExt as _;
 use url::Url;
 
 use super::{Error, RETRY, local_address, loopback, serve};
+use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::issuer::{self, Issuer};
+use crate::issuer::{self, Issuer, OwnClient};
 use crate::mosaic::{Connection, Wording};
 use crate::pages::Pages;
 use crate::portal;
 use crate::portal::answer::{Failure, Refusal};
-use crate::secret::{self, Secret};
+use crate::secret;
 use crate::session::Chain;
 use crate::store::Shared;
+use crate::telemetry::Metrics;
 
 /// The name that the gateway goes by at its own issuer.
 const CLIENT_ID: &str = "linkgate";
@@ -35,15 +37,22 @@ pub(super) struct Embedded {
     address: SocketAddr,
     config: issuer::Config,
     settings: issuer::Settings,
+    client: OwnClient,
     store: Shared,
     clock: Clock,
     pages: Arc<Pages>,
-    routers: Late,
+    made: Late,
 }
 
-/// The issuer's routers once there is an issuer.
+/// The issuer and its routers once there is an issuer.
 #[derive(Clone, Default)]
-struct Late(Arc<OnceLock<(Router, Router)>>);
+struct Late(Arc<OnceLock<Made>>);
+
+struct Made {
+    issuer: Issuer,
+    api: Router,
+    pages: Router,
+}
 
 impl Embedded {
     pub(super) fn new(
@@ -53,12 +62,15 @@ impl Embedded {
         pages: &Arc<Pages>,
         listener: TcpListener,
     ) -> Result<Self, Error> {
+        let client = OwnClient {
+            id: CLIENT_ID.to_owned(),
+            secret: secret::random_token(),
+            redirect_uris: vec![config.public_url.join(portal::CALLBACK)],
+        };
         let settings = issuer::Settings {
             public_url: config.public_url.clone(),
-            redirect_uris: vec![config.public_url.join(portal::CALLBACK)],
             app_name: pages.app_name().to_owned(),
-            client_id: CLIENT_ID.to_owned(),
-            client_secret: secret::random_token(),
+            own_client: Some(client.clone()),
             link_lifetime: config.sign_in.link_lifetime.0,
         };
         Ok(Self {
@@ -66,10 +78,11 @@ impl Embedded {
             listener: Some(listener),
             config: config.issuer.clone().unwrap_or_default(),
             settings,
+            client,
             store: Arc::clone(store),
             clock: clock.clone(),
             pages: Arc::clone(pages),
-            routers: Late::default(),
+            made: Late::default(),
         })
     }
 
@@ -87,15 +100,15 @@ impl Embedded {
             token_url: base("/oidc/token"),
             key_set_url: base("/cis/oidc/jwks"),
             issuer: Issuer::name(&self.settings.public_url),
-            client_id: self.settings.client_id.clone(),
-            client_secret: Secret::new(self.settings.client_secret.expose().clone()),
-            wording: Wording::default(),
+            client_id: self.client.id.clone(),
+            client_secret: self.client.secret.clone(),
+            wording: Wording { request_ids: true, ..Wording::default() },
         }
     }
 
     /// Its pages for the public origin.
     pub(super) fn pages(&self) -> Router {
-        let late = self.routers.clone();
+        let late = self.made.clone();
         let page = move |request: Request| async move { late.pages(request).await };
         Router::new()
             .route("/.linkgate/link", axum::routing::any(page.clone()))
@@ -106,7 +119,10 @@ impl Embedded {
     /// Makes the issuer, unless the store does not let it yet.
     pub(super) async fn make(&self) -> bool {
         match self.issuer().await {
-            Ok(issuer) => self.routers.0.set((issuer.api(), pages(&issuer))).is_ok(),
+            Ok(issuer) => {
+                let (api, pages) = (issuer.api(), pages(&issuer));
+                self.made.0.set(Made { issuer, api, pages }).is_ok()
+            }
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "failed to start the issuer");
                 false
@@ -126,21 +142,34 @@ impl Embedded {
         Ok(serve(listener, issuer.api(), stopping))
     }
 
-    /// Serves the API, and makes the issuer as soon as the store lets it.
-    pub(super) fn serve(mut self, mut stopping: watch::Receiver<bool>) -> [JoinHandle<()>; 2] {
-        let late = self.routers.clone();
+    /// Serves the API, makes the issuer as soon as the store lets it, and delivers its mail. The first task ends by
+    /// itself when it is told to stop, once the mails that are being sent have arrived.
+    pub(super) fn serve(
+        mut self,
+        mut stopping: watch::Receiver<bool>,
+        metrics: Arc<Metrics>,
+        readiness: Readiness,
+    ) -> (JoinHandle<()>, JoinHandle<()>) {
+        let late = self.made.clone();
         let api = Router::new().fallback(move |request: Request| async move { late.api(request).await });
         let listener = self.listener.take().expect("the listener is taken once, here");
         let served = serve(listener, api, stopping.clone());
-        let making = tokio::spawn(async move {
-            while self.routers.0.get().is_none() && !self.make().await {
+        let mailing = tokio::spawn(async move {
+            let made = loop {
+                if let Some(made) = self.made.0.get() {
+                    break made;
+                }
+                if self.make().await {
+                    continue;
+                }
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
                     _ = stopping.wait_for(|stopping| *stopping) => return,
                 }
-            }
+            };
+            made.issuer.run_mail(stopping, metrics, move |trouble| readiness.warn("mail", trouble)).await;
         });
-        [served, making]
+        (mailing, served)
     }
 }
 
@@ -155,14 +184,14 @@ fn pages(issuer: &Issuer) -> Router {
 impl Late {
     async fn api(&self, request: Request) -> Response {
         match self.0.get() {
-            Some((api, _)) => call(api, request).await,
+            Some(made) => call(&made.api, request).await,
             None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         }
     }
 
     async fn pages(&self, request: Request) -> Response {
         match self.0.get() {
-            Some((_, pages)) => call(pages, request).await,
+            Some(made) => call(&made.pages, request).await,
             None => Failure::from(Refusal::StoreUnavailable).into_response(),
         }
     }

@@ -2,42 +2,60 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
+use utoipa_axum::routes;
 
-use super::{Inner, link, oauth, refresh, sessions, signing_key, users};
-use crate::store;
+use super::users::calls as users;
+use super::{Inner, groups, identifier, link, oauth, one_time_code, openapi, refresh, sessions, user_list};
 
-/// The largest body that is read, in bytes.
+mod refusal;
+
+pub(super) use refusal::{CommonRefusals, ConflictRefused, LinkRefused, Refusal, Refused, SymbolRefused};
+
+/// The largest body that is read, in bytes …
 const BODY_LIMIT: usize = 64 * 1024;
+/// … and the largest one with a user's data in it: twice 500 KB, and room for the rest.
+const LARGE_BODY_LIMIT: usize = 1_200_000;
 
 pub(super) fn router(issuer: Arc<Inner>) -> Router {
-    let open = Router::new()
-        .route("/oidc/token", post(oauth::token))
-        .route("/cis/oidc/token", post(oauth::token))
-        .route("/cis/oidc/jwks", get(oauth::key_set))
-        .route("/cis/oidc/.well-known/openid-configuration", get(oauth::discovery));
-    let guarded = Router::new()
-        .route("/cis/v1/auth/link/email/send", post(link::send))
-        .route("/cis/v1/auth/link/email/authenticate", post(link::authenticate))
-        .route("/cis/v1/auth/session/authenticate", post(sessions::authenticate))
-        .route("/cis/v1/auth/session/logout", post(sessions::logout))
-        .route("/cis/v1/auth/token/refresh", post(refresh::refresh))
-        .route("/cis/v1/auth/users/{user_id}/sessions", get(sessions::list).delete(sessions::end_all))
-        .route("/cis/v1/users", post(users::create))
-        .route("/cis/v1/users/{user_id}", get(users::by_id))
-        .route("/cis/v1/users/email/{email}", get(users::by_email))
+    let large = DefaultBodyLimit::max(LARGE_BODY_LIMIT);
+    let guarded = OpenApiRouter::default()
+        .routes(routes!(link::calls::send))
+        .routes(routes!(link::calls::authenticate))
+        .routes(routes!(one_time_code::calls::send))
+        .routes(routes!(one_time_code::calls::authenticate))
+        .routes(routes!(sessions::authenticate))
+        .routes(routes!(sessions::logout))
+        .routes(routes!(refresh::refresh))
+        .routes(routes!(sessions::list, sessions::end_all))
+        .routes(routes!(users::create, user_list::list).layer(large))
+        .routes(routes!(users::by_id, users::update).layer(large))
+        .routes(routes!(identifier::by_email))
+        .routes(routes!(identifier::by_phone_number))
+        .routes(routes!(identifier::by_username))
+        .routes(routes!(identifier::by_external_user_id))
+        .routes(routes!(identifier::by_identifier))
+        .routes(routes!(users::verify_email))
+        .routes(routes!(users::remove_from_app))
+        .routes(routes!(users::delete))
+        .routes(routes!(groups::calls::of_user))
+        .routes(routes!(groups::calls::create, groups::calls::list).layer(large))
+        .routes(routes!(groups::calls::by_id, groups::calls::update, groups::calls::delete).layer(large))
+        .routes(routes!(groups::calls::add_members, groups::calls::members))
+        .routes(routes!(groups::calls::remove_member))
         .route_layer(middleware::from_fn_with_state(issuer.clone(), require_client));
-    open.merge(guarded)
+    let (router, document) = OpenApiRouter::from(oauth::router()).merge(guarded).split_for_parts();
+    router
+        .merge(openapi::router(document))
         .fallback(|| async { Refusal::Numbered(StatusCode::NOT_FOUND, "Not found") })
         .method_not_allowed_fallback(|| async {
             Refusal::Numbered(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
@@ -53,10 +71,19 @@ pub(super) async fn no_store(mut response: Response) -> Response {
     response
 }
 
-async fn require_client(State(issuer): State<Arc<Inner>>, request: Request, next: Next) -> Response {
-    match bearer(request.headers()) {
-        Some(token) if issuer.is_client_access_token(token) => next.run(request).await,
-        _ => Refusal::Numbered(StatusCode::UNAUTHORIZED, "Invalid token").into_response(),
+/// Lets clients in, and tells the call who makes it.
+async fn require_client(State(issuer): State<Arc<Inner>>, mut request: Request, next: Next) -> Response {
+    let Some(caller) = bearer(request.headers()).and_then(|token| issuer.caller(token)) else {
+        return Refusal::Numbered(StatusCode::UNAUTHORIZED, "Invalid token").into_response();
+    };
+    request.extensions_mut().insert(caller);
+    // What was begun is finished, even for a caller that hangs up: a change has more than one step.
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a call to the issuer did not end");
+            Refusal::Numbered(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error").into_response()
+        }
     }
 }
 
@@ -65,68 +92,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
-}
-
-/// Why a call is refused, in the shapes that Mosaic uses.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// `{"message": text, "error_code": number}`
-    Numbered(StatusCode, &'static str),
-    /// `{"message": text, "error_code": "number"}`, as the magic-link calls have it.
-    Worded(StatusCode, &'static str),
-    /// Fields that do not hold what they should: `{"message": [text], "error_code": 400}`.
-    Fields(Vec<String>),
-    /// 409 with Mosaic's own symbol.
-    Conflict(&'static str, &'static str),
-    /// The store did not answer.
-    Store(store::Error),
-    /// A token could not be signed.
-    Signing(signing_key::Error),
-}
-
-impl Refusal {
-    pub(super) const NO_USER: Self = Self::Numbered(StatusCode::NOT_FOUND, "User not found");
-    pub(super) const NO_SESSION: Self = Self::Numbered(StatusCode::BAD_REQUEST, "Session not found");
-
-    pub(super) fn field(message: &str) -> Self {
-        Self::Fields(vec![message.to_owned()])
-    }
-}
-
-impl From<store::Error> for Refusal {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<signing_key::Error> for Refusal {
-    fn from(error: signing_key::Error) -> Self {
-        Self::Signing(error)
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let (status, body): (StatusCode, Value) = match self {
-            Self::Numbered(status, message) => (status, json!({ "message": message, "error_code": status.as_u16() })),
-            Self::Worded(status, message) => (status, json!({ "message": message, "error_code": status.as_str() })),
-            Self::Fields(messages) => (StatusCode::BAD_REQUEST, json!({ "message": messages, "error_code": 400 })),
-            Self::Conflict(message, symbol) => {
-                (StatusCode::CONFLICT, json!({ "message": message, "error_code": 409, "ts_error_code": symbol }))
-            }
-            Self::Store(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the issuer's store failed");
-                let body = json!({ "message": "Service unavailable", "error_code": 503 });
-                return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], Json(body)).into_response();
-            }
-            Self::Signing(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the issuer cannot sign");
-                let body = json!({ "message": "Internal server error", "error_code": 500 });
-                (StatusCode::INTERNAL_SERVER_ERROR, body)
-            }
-        };
-        (status, Json(body)).into_response()
-    }
 }
 
 /// A JSON body, whatever its `Content-Type` says; members nobody knows are ignored.
@@ -143,6 +108,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
+/// A JSON body of a call that refuses with symbols.
+pub(super) struct SymbolBody<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for SymbolBody<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let Body(body) = Body::from_request(request, state).await.map_err(Refusal::into_invalid_input)?;
+        Ok(Self(body))
+    }
+}
+
 /// The one variable segment of a path, percent-decoded.
 pub(super) struct Segment(pub(super) String);
 
@@ -150,9 +127,34 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let Path(segment) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Refusal::Numbered(StatusCode::BAD_REQUEST, "The path cannot be read"))?;
+        let Path(segment) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| BAD_PATH)?;
         Ok(Self(segment))
+    }
+}
+
+/// The two variable segments of a path, percent-decoded.
+pub(super) struct Segments(pub(super) String, pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segments {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path((first, second)) =
+            Path::<(String, String)>::from_request_parts(parts, state).await.map_err(|_| BAD_PATH)?;
+        Ok(Self(first, second))
+    }
+}
+
+const BAD_PATH: Refusal = Refusal::Numbered(StatusCode::BAD_REQUEST, "The path cannot be read");
+
+/// The parameters behind the question mark; those that nobody knows are ignored.
+pub(super) struct Parameters<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let query = parts.uri.query().unwrap_or_default();
+        serde_urlencoded::from_str(query).map(Self).map_err(|error| Refusal::Fields(vec![error.to_string()]))
     }
 }

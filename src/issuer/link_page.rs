@@ -73,8 +73,9 @@ fn percent_encoded(text: &str) -> String {
 }
 
 fn ask(issuer: &Inner, token: &str, link: &Link) -> Response {
+    let app = issuer.clients.find(&link.client_id).map_or(&issuer.settings.app_name, |client| &client.app_name);
     let values = json!({
-        "app": issuer.settings.app_name,
+        "app": app,
         "token": token,
         "asked_at": link.asked_at.unix_millis(),
         "browser": link.agent.browser,

@@ -1,262 +1,225 @@
-//! The mail that carries a link: what it says, as text and as HTML with the same facts.
+//! The issuer's mail: what it says, how it waits, and how it gets to the mail server.
+//!
+//! A mail is queued in the store before `send` answers, and a worker delivers it (see [`queue`]). In development it
+//! lands on the mailbox page instead.
 
-use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::http::StatusCode;
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, UndefinedBehavior, Value, context};
 use serde::{Deserialize, Serialize};
 
 use super::api::Refusal;
-use super::mailbox::Mail;
-use crate::agent::Agent;
-use crate::clock::Timestamp;
+use super::{Inner, Settings};
+use crate::clock::{Clock, Timestamp};
 use crate::identity::EmailAddress;
-use crate::pages::Color;
+use crate::pages::Pages;
+use crate::setting::{BadSecret, SecretSource};
+use crate::store;
 
-/// The longest `base64logo`, in characters (Mosaic's limit).
-const LONGEST_LOGO: usize = 20_000;
+mod compose;
+mod content;
+mod letter;
+mod queue;
+mod server;
+mod smtp;
+mod trouble;
 
-/// What the mail is about.
-pub(super) struct Facts<'a> {
-    pub(super) app: &'a str,
-    pub(super) link: String,
-    pub(super) asked_at: Timestamp,
-    pub(super) expires_at: Timestamp,
-    pub(super) agent: Agent,
-    pub(super) address: Option<IpAddr>,
-    pub(super) content: Option<EmailContent>,
-}
+use compose::TemplateError;
+pub(super) use compose::{Composer, Facts};
+pub(super) use content::EmailContent;
+pub(super) use queue::{Observers, Outbox};
+use server::Server;
+use smtp::BadTls;
 
-/// `email_content`: the caller's own texts. With it the default texts are not used; what it leaves out is empty.
+/// `[issuer.mail]`: the mail server, and what is set in every mail.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct EmailContent {
-    subject: Option<String>,
-    primary_color: Option<String>,
-    base64logo: Option<String>,
-    header_text: Option<String>,
-    body_text: Option<String>,
-    link_text: Option<String>,
-    info_text: Option<String>,
-    footer_text: Option<String>,
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The mail server. It must be there; see [`Security::port`] for the port.
+    pub server: Option<Server>,
+    /// How the connection is protected.
+    pub security: Security,
+    /// The account at the server; without it there is no login.
+    pub username: Option<String>,
+    /// The file that holds the password of the account.
+    pub password_file: Option<PathBuf>,
+    /// The environment variable that holds it.
+    pub password_env: Option<String>,
+    /// The address that mail comes from. It must be there.
+    pub from: Option<EmailAddress>,
+    /// Where answers go; the theme's contact, where that is an address and this is not there.
+    pub reply_to: Option<EmailAddress>,
+    /// Certificates, in PEM, of authorities that vouch for the server beside those that the system trusts.
+    pub certificate_authority_file: Option<PathBuf>,
+    /// A folder whose `mail.txt` and `mail.html` replace the built-in ones.
+    pub templates: Option<PathBuf>,
 }
 
-impl EmailContent {
-    pub(super) fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if self.subject.as_deref().is_none_or(|subject| one_line(subject).is_empty()) {
-            problems.push("email_content.subject should not be empty".to_owned());
-        }
-        if self.primary_color.clone().is_some_and(|color| Color::try_from(color).is_err()) {
-            problems.push("email_content.primaryColor must be a hexadecimal color".to_owned());
-        }
-        if self.base64logo.as_deref().is_some_and(|logo| logo_source(logo).is_none()) {
-            problems.push("email_content.base64logo must be a base64 image of at most 20000 characters".to_owned());
-        }
-        problems
-    }
-
-    fn values(&self) -> Value {
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        context! {
-            subject => one_line(&text(&self.subject)),
-            color => text(&self.primary_color),
-            logo => self.base64logo.as_deref().and_then(logo_source).unwrap_or_default(),
-            header => text(&self.header_text),
-            body => text(&self.body_text),
-            button => text(&self.link_text),
-            info => text(&self.info_text),
-            footer => text(&self.footer_text),
-        }
-    }
+/// `issuer.mail.security`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Security {
+    /// TLS is asked for before anything else is said; a server that does not offer it gets nothing (RFC 3207).
+    #[default]
+    Starttls,
+    /// TLS from the first byte (RFC 8314).
+    Tls,
+    /// None, for a server on this machine.
+    None,
 }
 
-/// The logo as a `data:` URL; a bare base64 text counts as PNG.
-fn logo_source(logo: &str) -> Option<String> {
-    let kinds = ["png", "jpeg", "gif", "webp"];
-    let known = kinds
-        .into_iter()
-        .find_map(|kind| logo.strip_prefix(&format!("data:image/{kind};base64,")).map(|data| (kind, data)));
-    let (kind, data) = known.unwrap_or(("png", logo));
-    let base64 = data.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
-    (base64 && logo.len() <= LONGEST_LOGO).then(|| format!("data:image/{kind};base64,{data}"))
-}
-
-/// A text for a header: control characters, line breaks among them, become blanks.
-fn one_line(text: &str) -> String {
-    text.replace(char::is_control, " ").trim().to_owned()
-}
-
-/// The time of day in UTC.
-fn clock_time(moment: Timestamp) -> String {
-    formatted(moment, "%H:%M")
-}
-
-fn formatted(moment: Timestamp, format: &str) -> String {
-    jiff::Timestamp::from_millisecond(moment.unix_millis())
-        .map_or_else(|_| String::new(), |moment| moment.strftime(format).to_string())
-}
-
-/// Writes mails from the templates.
-pub(super) struct Composer(Environment<'static>);
-
-impl Composer {
-    /// A composer in the operator's theme (see `Pages::for_mail`).
-    pub(super) fn new(theme: &Value) -> Self {
-        let mut environment = Environment::new();
-        environment.add_global("theme", theme.clone());
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.expect("these two options contradict no delimiter"));
-        for (name, source) in [
-            ("mail.txt", include_str!("../../templates/mail.txt")),
-            ("mail.html", include_str!("../../templates/mail.html")),
-        ] {
-            environment.add_template(name, source).expect("the built-in templates parse, as the tests show");
-        }
-        Self(environment)
-    }
-
-    pub(super) fn compose(&self, to: &EmailAddress, facts: Facts<'_>) -> Result<Mail, Refusal> {
-        let until_day = formatted(facts.expires_at, "%-d %B");
-        let values = context! {
-            app => one_line(facts.app),
-            link => facts.link.clone(),
-            asked => clock_time(facts.asked_at),
-            until => clock_time(facts.expires_at),
-            until_day => (until_day != formatted(facts.asked_at, "%-d %B")).then_some(until_day),
-            browser => facts.agent.browser,
-            system => facts.agent.system,
-            address => facts.address.map(|address| address.to_string()),
-            content => facts.content.as_ref().map(EmailContent::values),
-        };
-        let text = self.render("mail.txt", &values)?;
-        // The template's first line is the subject, so that all words are in one file.
-        let (subject, text) = text.split_once('\n').unwrap_or((&text, ""));
-        Ok(Mail {
-            to: to.clone(),
-            subject: subject.trim().to_owned(),
-            text: format!("{}\n", text.trim()),
-            html: self.render("mail.html", &values)?,
-            link: facts.link,
-            code: None,
-            sent_at: facts.asked_at,
-        })
-    }
-
-    fn render(&self, name: &str, values: &Value) -> Result<String, Refusal> {
-        self.0.get_template(name).and_then(|template| template.render(values.clone())).map_err(|error| {
-            tracing::error!(template = name, error = &error as &dyn std::error::Error, "a mail cannot be written");
-            Refusal::Numbered(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use std::path::Path;
-
-    use super::*;
-    use crate::origin::Origin;
-    use crate::pages::{Pages, Theme};
-
-    fn facts(content: Option<EmailContent>) -> Facts<'static> {
-        let asked_at = Timestamp::from_unix_seconds(1_767_262_830);
-        Facts {
-            app: "Acme <Wiki>\r\nBcc: x",
-            link: "https://app.example.com/.linkgate/link?token=T0KEN".to_owned(),
-            asked_at,
-            expires_at: asked_at.plus(Duration::from_secs(600)),
-            agent: Agent { browser: "Firefox".to_owned(), system: Some("Linux".to_owned()) },
-            address: Some(IpAddr::from([192, 0, 2, 7])),
-            content,
+impl Security {
+    /// The port where the setting names none: 587, 465 or 25.
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Starttls => 587,
+            Self::Tls => 465,
+            Self::None => 25,
         }
     }
+}
 
-    fn theme(accent: &str, contact: Option<&str>) -> Value {
-        let accent = Color::try_from(accent.to_owned()).unwrap();
-        let theme = Theme { accent: Some(accent), contact: contact.map(str::to_owned), ..Theme::default() };
-        let public_url = Origin::try_from("https://app.example.com".to_owned()).unwrap();
-        Pages::new(&theme, &public_url, Path::new("/")).unwrap().for_mail().clone()
+/// Why no mail can be sent with these settings.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting that must be there is not.
+    #[error("find the setting `issuer.mail.{0}`")]
+    Missing(&'static str),
+    /// The password cannot be had.
+    #[error("use the mail server's password")]
+    Password(#[from] BadSecret),
+    /// The server's certificate could not be checked.
+    #[error(transparent)]
+    Tls(#[from] BadTls),
+    /// A template cannot be used.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// An address that the mail package does not take.
+    #[error("send from this address")]
+    Address,
+}
+
+impl Config {
+    /// The paths in the settings, which are relative to the file that they stand in.
+    pub fn paths(&mut self) -> [Option<&mut PathBuf>; 3] {
+        [self.password_file.as_mut(), self.certificate_authority_file.as_mut(), self.templates.as_mut()]
     }
 
-    fn compose(facts: Facts<'_>) -> Mail {
-        let to = EmailAddress::parse("ada@example.com").unwrap();
-        Composer::new(&theme("#2f6f4f", None)).compose(&to, facts).unwrap()
-    }
-
-    #[test]
-    fn the_mail_has_the_operators_colour_and_contact() {
-        let to = EmailAddress::parse("ada@example.com").unwrap();
-        let composer = Composer::new(&theme("#123456", Some("help@example.com")));
-        let mail = composer.compose(&to, facts(None)).unwrap();
-        assert!(mail.html.contains("background:#123456") && mail.html.contains("href=\"mailto:help@example.com\""));
-        assert!(mail.text.ends_with("Questions? Ask help@example.com.\n"), "{}", mail.text);
-        let without = compose(facts(None));
-        assert!(!without.html.contains("Questions?") && !without.text.contains("Questions?"));
-    }
-
-    #[test]
-    fn text_and_html_carry_the_same_link_and_facts() {
-        let mail = compose(facts(None));
-        assert_eq!(mail.subject, "Sign in to Acme <Wiki>  Bcc: x (10:20 UTC)");
-        for part in [&mail.text, &mail.html] {
-            for fact in ["https://app.example.com/.linkgate/link?token=T0KEN", "10:20", "10:30", "192.0.2.7"] {
-                assert!(part.contains(fact), "{fact} in {part}");
+    /// What the files say that the settings name is wrong with them, with the setting's name. Relative paths start at
+    /// `directory`.
+    pub fn problems(&self, directory: &Path) -> Vec<(&'static str, Error)> {
+        let mut config = self.clone();
+        for path in config.paths().into_iter().flatten() {
+            *path = directory.join(&*path);
+        }
+        let tls = match &config.server {
+            Some(server) if config.security != Security::None => {
+                smtp::tls(server, config.certificate_authority_file.as_deref()).err()
             }
-            assert!(part.contains("with Firefox on Linux"), "{part}");
+            _ => None,
+        };
+        let template = config.templates.as_deref().and_then(|folder| Composer::check(folder).err());
+        let tls = tls.map(|error| ("certificate_authority_file", error.into()));
+        tls.into_iter().chain(template.map(|error| ("templates", error.into()))).collect()
+    }
+
+    /// Connects to the server and logs in; `host` is the name by which linkgate greets it.
+    ///
+    /// # Errors
+    /// With what went wrong, in words for the operator that name no secret.
+    pub async fn probe(&self, host: &str) -> Result<(), String> {
+        let transport = smtp::Transport::new(self, host).map_err(|error| format!("cannot {error}"))?;
+        transport.probe().await
+    }
+
+    /// Whether mail would travel unprotected beyond this machine.
+    pub fn is_open_to_the_network(&self) -> bool {
+        self.security == Security::None && self.server.as_ref().is_some_and(|server| !server.is_loopback())
+    }
+
+    /// Where the password is, if there is one.
+    pub fn password(&self) -> Option<SecretSource> {
+        let file = self.password_file.clone().map(SecretSource::File);
+        file.or_else(|| self.password_env.clone().map(SecretSource::Environment))
+    }
+}
+
+/// A mail, or a text to a phone, as it was written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Mail {
+    /// An address, or the number of a phone.
+    pub(super) to: String,
+    pub(super) subject: String,
+    pub(super) text: String,
+    /// Empty for a text to a phone.
+    pub(super) html: String,
+    /// The name it comes from, where that is not the application's.
+    pub(super) sender: Option<String>,
+    pub(super) link: Option<String>,
+    pub(super) code: Option<String>,
+    pub(super) sent_at: Timestamp,
+    /// When what it carries works no more.
+    #[serde(default = "never")]
+    pub(super) expires_at: Timestamp,
+}
+
+const fn never() -> Timestamp {
+    Timestamp::NEVER
+}
+
+/// What the issuer needs to write mails and to send them; without a mail server they land in the mailbox.
+pub(super) fn prepare(
+    config: Option<&Config>,
+    settings: &Settings,
+    store: &store::Shared,
+    clock: &Clock,
+    pages: &Pages,
+) -> Result<(Composer, Option<Arc<Outbox>>), Error> {
+    let theme = pages.for_mail();
+    let Some(config) = config else { return Ok((Composer::new(theme, None)?, None)) };
+    let composer = Composer::new(theme, config.templates.as_deref())?;
+    let head = letter::Head::new(config, &settings.app_name, theme)?;
+    let transport = smtp::Transport::new(config, &settings.public_url.host)?;
+    let password = config.password().map(|source| source.read()).transpose()?;
+    let outbox = Outbox::new(Arc::clone(store), clock.clone(), transport, head, password.as_ref());
+    Ok((composer, Some(Arc::new(outbox))))
+}
+
+impl Inner {
+    /// Has the mail sent: it is in the queue, or on the mailbox page, when this returns.
+    pub(super) async fn deliver(&self, mail: Mail) -> Result<(), Refusal> {
+        match &self.outbox {
+            Some(outbox) => Ok(outbox.add(&mail).await?),
+            None if self.config.mailbox => Ok(self.keep(&mail).await?),
+            None => {
+                tracing::error!("a mail is not sent: there is neither `issuer.mailbox` nor [issuer.mail]");
+                Err(Refusal::Worded(StatusCode::SERVICE_UNAVAILABLE, "Email could not be sent"))
+            }
         }
-        assert!(mail.html.contains("Acme &lt;Wiki&gt;"), "{}", mail.html);
-        assert!(!mail.html.contains("<Wiki>"));
-        assert!(!mail.html.contains("http://") && mail.html.len() < 30_000);
     }
 
-    #[test]
-    fn what_is_not_known_is_left_out() {
-        let mail = compose(Facts { agent: Agent::default(), address: None, ..facts(None) });
-        assert!(mail.text.contains("Asked at 10:20 (UTC)."), "{}", mail.text);
-    }
-
-    #[test]
-    fn a_link_that_lives_until_another_day_says_so() {
-        let long = facts(None);
-        let mail = compose(Facts { expires_at: long.asked_at.plus(Duration::from_secs(86_400)), ..long });
-        assert!(mail.text.contains("until 10:20 (UTC) on 2 January"), "{}", mail.text);
-    }
-
-    #[test]
-    fn with_own_content_the_default_texts_are_gone() {
-        let content = EmailContent {
-            subject: Some("Hello\r\nBcc: x@y.test".to_owned()),
-            header_text: Some("<b>Head</b>".to_owned()),
-            link_text: Some("Press".to_owned()),
-            primary_color: Some("#102030".to_owned()),
-            base64logo: Some("data:image/png;base64,AAAA".to_owned()),
-            ..EmailContent::default()
+    /// Has a text with a code sent to a phone, which works in development only: it lands on the mailbox page.
+    pub(super) async fn deliver_text(&self, phone: &str, text: &str, code: &str) -> Result<(), Refusal> {
+        if !self.config.mailbox {
+            return Err(Refusal::Symbol(
+                StatusCode::BAD_REQUEST,
+                "external_provider_configuration_error",
+                "No provider of text messages is configured".into(),
+            ));
+        }
+        let now = self.clock.now();
+        let mail = Mail {
+            to: phone.to_owned(),
+            subject: String::new(),
+            text: text.to_owned(),
+            html: String::new(),
+            sender: None,
+            link: None,
+            code: Some(code.to_owned()),
+            sent_at: now,
+            expires_at: Timestamp::NEVER,
         };
-        assert_eq!(content.problems(), Vec::<String>::new());
-        let mail = compose(facts(Some(content)));
-        assert_eq!(mail.subject, "Hello  Bcc: x@y.test");
-        assert_eq!(mail.text, "<b>Head</b>\n\nPress: https://app.example.com/.linkgate/link?token=T0KEN\n");
-        assert!(mail.html.contains("&lt;b&gt;Head&lt;") && mail.html.contains("#102030"), "{}", mail.html);
-        assert!(mail.html.contains("data:image/png;base64,AAAA"), "{}", mail.html);
-        assert!(!mail.html.contains("Works once"));
-    }
-
-    #[test]
-    fn content_is_checked() {
-        let check = |content: EmailContent, field: &str| {
-            let problems = content.problems();
-            assert!(problems.len() == 1 && problems[0].contains(field), "{problems:?}");
-        };
-        let fine = EmailContent { subject: Some("Hi".to_owned()), ..EmailContent::default() };
-        check(EmailContent::default(), "subject");
-        check(EmailContent { subject: Some("\r\n".to_owned()), ..fine.clone() }, "subject");
-        check(EmailContent { primary_color: Some("red;x".to_owned()), ..fine.clone() }, "primaryColor");
-        check(EmailContent { base64logo: Some("https://evil.test/x.png".to_owned()), ..fine.clone() }, "base64logo");
-        check(EmailContent { base64logo: Some("A".repeat(20_001)), ..fine }, "base64logo");
+        Ok(self.keep(&mail).await?)
     }
 }

@@ -11,13 +11,12 @@ use axum::http::header::{CONTENT_SECURITY_POLICY, X_FRAME_OPTIONS};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::api::Refusal;
+use super::mail::Mail;
 use super::{Inner, api, records};
-use crate::clock::Timestamp;
 use crate::identity::EmailAddress;
 use crate::store;
 
@@ -31,18 +30,6 @@ const INDEX: &str = "issuer/mails";
 /// A mail runs no script, loads nothing and sends nothing; its links open in a new tab.
 const MAIL_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; \
      sandbox allow-popups allow-popups-to-escape-sandbox";
-
-/// A mail as it was sent.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Mail {
-    pub(super) to: EmailAddress,
-    pub(super) subject: String,
-    pub(super) text: String,
-    pub(super) html: String,
-    pub(super) link: String,
-    pub(super) code: Option<String>,
-    pub(super) sent_at: Timestamp,
-}
 
 pub(super) fn router(issuer: Arc<Inner>) -> Router {
     Router::new()
@@ -59,16 +46,8 @@ fn mail_key(id: &str) -> String {
 }
 
 impl Inner {
-    /// Sends the mail: to the mailbox page, which is the only way that there is.
-    pub(super) async fn deliver(&self, mail: Mail) -> Result<(), Refusal> {
-        if !self.config.mailbox {
-            tracing::error!("a mail is not sent: `issuer.mailbox` is off and no mail server is configured");
-            return Err(Refusal::Worded(StatusCode::SERVICE_UNAVAILABLE, "Email could not be sent"));
-        }
-        Ok(self.keep(&mail).await?)
-    }
-
-    async fn keep(&self, mail: &Mail) -> Result<(), store::Error> {
+    /// Puts the mail on the page.
+    pub(super) async fn keep(&self, mail: &Mail) -> Result<(), store::Error> {
         let expires_at = self.clock.now().plus(LIFETIME);
         // Mails of one millisecond stay in order, on every instance: the number comes from the store.
         let number = self.store.count("issuer/mails_sent", Duration::from_secs(86_400 * 3650)).await?.events;
@@ -116,6 +95,7 @@ fn shown(id: &str, mail: &Mail) -> Value {
         "text": mail.text,
         "html": mail.html,
         "link": mail.link,
+        "code": mail.code,
         "sent_at": mail.sent_at.unix_millis(),
     })
 }
@@ -141,12 +121,20 @@ async fn open_html(State(issuer): State<Arc<Inner>>, Path(id): Path<String>) -> 
     Ok((headers, Html(html)).into_response())
 }
 
-/// The newest mail to one address, for tests.
+/// The address or phone number as mails are kept under it.
+fn recipient(text: &str) -> Option<String> {
+    // Neither has a blank: it was a plus sign that nobody encoded.
+    let text = text.replace(' ', "+");
+    let is_phone = (3..=20).contains(&text.len())
+        && text.strip_prefix('+').unwrap_or(&text).bytes().all(|byte| byte.is_ascii_digit());
+    if is_phone { Some(text) } else { EmailAddress::parse(&text).ok().map(String::from) }
+}
+
+/// The newest mail to one address, or text to one phone, for tests.
 async fn latest(State(issuer): State<Arc<Inner>>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let query = query.unwrap_or_default();
     let to = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "to").map(|(_, value)| value);
-    // No address has a blank: it was a plus sign that nobody encoded.
-    let Some(to) = to.and_then(|to| EmailAddress::parse(&to.replace(' ', "+")).ok()) else {
+    let Some(to) = to.and_then(|to| recipient(&to)) else {
         let body = json!({ "error": "bad_request", "message": "Name an address: ?to=name@example.com" });
         return Ok((StatusCode::BAD_REQUEST, Json(body)).into_response());
     };
@@ -164,4 +152,72 @@ async fn latest(State(issuer): State<Arc<Inner>>, RawQuery(query): RawQuery) -> 
         "code": mail.code,
     }))
     .into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path;
+
+    use axum::body::{Body, to_bytes};
+    use axum::extract::Request;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::clock::{Clock, Timestamp};
+    use crate::issuer::{Config, Issuer, Settings};
+    use crate::origin::Origin;
+    use crate::pages::{Pages, Theme};
+    use crate::store::memory::Memory;
+
+    async fn issuer(config: Config) -> Issuer {
+        let public_url = Origin::try_from("https://app.example.com".to_owned()).unwrap();
+        let pages = Pages::new(&Theme::default(), &public_url, path::Path::new("/")).unwrap();
+        let clock = Clock::manual(Timestamp::from_unix_seconds(1_777_890_030));
+        let settings = Settings {
+            public_url,
+            app_name: "Acme".to_owned(),
+            own_client: None,
+            link_lifetime: Duration::from_secs(600),
+        };
+        let store = Arc::new(Memory::new(clock.clone()));
+        Issuer::new(config, settings, store, clock, Arc::new(pages)).await.unwrap()
+    }
+
+    async fn open(issuer: &Issuer, path: &str) -> (StatusCode, String) {
+        let request = Request::builder().uri(format!("/.linkgate/mailbox{path}")).body(Body::empty()).unwrap();
+        let answer = router(issuer.0.clone()).oneshot(request).await.unwrap();
+        let status = answer.status();
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_text_to_a_phone_lands_in_the_mailbox() {
+        let issuer = issuer(Config { mailbox: true, ..Config::default() }).await;
+        issuer.0.deliver_text("+15551234567", "123456 is your <b>code</b>", "123456").await.unwrap();
+        for spelling in ["%2B15551234567", "+15551234567"] {
+            let (status, latest) = open(&issuer, &format!("/latest?to={spelling}")).await;
+            let expected = json!({ "to": "+15551234567", "subject": "", "text": "123456 is your <b>code</b>", "html": "",
+                "link": null, "code": "123456" });
+            let latest: Value = serde_json::from_str(&latest).unwrap();
+            assert_eq!((status, latest), (StatusCode::OK, expected), "{spelling}");
+        }
+        let (_, page) = open(&issuer, "").await;
+        let line = "Code: <bdi>123456</bdi>";
+        assert!(page.contains(">Text message</a>") && page.contains(line) && !page.contains("Open link"), "{page}");
+        let (_, page) = open(&issuer, "/000000000001").await;
+        assert!(page.contains("<pre>123456 is your &lt;b&gt;code&lt;/b&gt;</pre>"), "{page}");
+        assert!(page.contains("<h1>Text message</h1>") && page.contains(line) && !page.contains("<iframe"), "{page}");
+    }
+
+    #[tokio::test]
+    async fn without_the_mailbox_no_text_is_sent() {
+        let refusal = issuer(Config::default()).await.0.deliver_text("+15551234567", "x", "123456").await.unwrap_err();
+        let answer = refusal.into_response();
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let expected = json!({ "error_code": "external_provider_configuration_error",
+            "message": "No provider of text messages is configured" });
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
+    }
 }

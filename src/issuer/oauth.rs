@@ -4,13 +4,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -18,8 +19,17 @@ use url::form_urlencoded;
 
 use super::Inner;
 use super::api::Refusal;
+use super::client::Client;
 use super::tokens::LIFETIME_SECONDS;
-use crate::secret::same;
+
+/// The calls that need no client access token, because they give one or say what everybody may know.
+pub(super) fn router() -> Router<Arc<Inner>> {
+    Router::new()
+        .route("/oidc/token", post(token))
+        .route("/cis/oidc/token", post(token))
+        .route("/cis/oidc/jwks", get(key_set))
+        .route("/cis/oidc/.well-known/openid-configuration", get(discovery))
+}
 
 /// A refusal of the token endpoint (RFC 6749 section 5.2).
 enum OAuthRefusal {
@@ -50,16 +60,13 @@ impl IntoResponse for OAuthRefusal {
 }
 
 /// `POST /oidc/token` and `POST /cis/oidc/token`
-pub(super) async fn token(
-    State(issuer): State<Arc<Inner>>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+async fn token(State(issuer): State<Arc<Inner>>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
     let Ok(body) = body else { return OAuthRefusal::TooLarge.into_response() };
-    if let Err(refusal) = admit(&issuer, &headers, &body) {
-        return refusal.into_response();
-    }
-    match issuer.client_access_token() {
+    let client = match admit(&issuer, &headers, &body) {
+        Ok(client) => client,
+        Err(refusal) => return refusal.into_response(),
+    };
+    match issuer.client_access_token(&client) {
         Ok(access_token) => Json(json!({
             "access_token": access_token,
             "token_type": "Bearer",
@@ -71,24 +78,23 @@ pub(super) async fn token(
     }
 }
 
-fn admit(issuer: &Inner, headers: &HeaderMap, body: &[u8]) -> Result<(), OAuthRefusal> {
+fn admit(issuer: &Inner, headers: &HeaderMap, body: &[u8]) -> Result<Arc<Client>, OAuthRefusal> {
     let form: Vec<(Cow<'_, str>, Cow<'_, str>)> = form_urlencoded::parse(body).collect();
     let grant_type = field(&form, "grant_type")?.ok_or(OAuthRefusal::InvalidRequest("grant_type is missing"))?;
     let id = field(&form, "client_id")?;
     let secret = field(&form, "client_secret")?;
     let basic = basic_credentials(headers)?;
-    let known = match (&basic, id, secret) {
+    let (id, secret) = match (&basic, id, secret) {
         (Some(_), _, Some(_)) => return Err(OAuthRefusal::InvalidRequest("the client authenticates in two ways")),
-        (Some((basic_id, basic_secret)), id, None) => {
-            id.is_none_or(|id| id == basic_id) && is_client(issuer, basic_id, basic_secret)
+        (Some((basic_id, secret)), id, None) if id.is_none_or(|id| id == basic_id) => {
+            (basic_id.as_str(), secret.as_str())
         }
-        (None, Some(id), Some(secret)) => is_client(issuer, id, secret),
-        (None, ..) => return Err(OAuthRefusal::InvalidClient { by_basic: false }),
+        (None, Some(id), Some(secret)) => (id, secret),
+        _ => return Err(OAuthRefusal::InvalidClient { by_basic: basic.is_some() }),
     };
-    if !known {
-        return Err(OAuthRefusal::InvalidClient { by_basic: basic.is_some() });
-    }
-    if grant_type == "client_credentials" { Ok(()) } else { Err(OAuthRefusal::UnsupportedGrantType) }
+    let client = issuer.clients.find(id).filter(|client| client.has_secret(secret));
+    let client = client.ok_or(OAuthRefusal::InvalidClient { by_basic: basic.is_some() })?;
+    if grant_type == "client_credentials" { Ok(Arc::clone(client)) } else { Err(OAuthRefusal::UnsupportedGrantType) }
 }
 
 /// The value of a field; RFC 6749 section 3.2 forbids a second one, and an empty one counts as none.
@@ -99,12 +105,6 @@ fn field<'a>(form: &'a [(Cow<'_, str>, Cow<'_, str>)], name: &str) -> Result<Opt
         return Err(OAuthRefusal::InvalidRequest("a field is given twice"));
     }
     Ok(first)
-}
-
-fn is_client(issuer: &Inner, id: &str, secret: &str) -> bool {
-    // Both are compared always, so that time tells nothing about either.
-    let id = same(id.as_bytes(), issuer.settings.client_id.as_bytes());
-    id & same(secret.as_bytes(), issuer.settings.client_secret.expose().as_bytes())
 }
 
 /// `Authorization: Basic`, both halves form-encoded (RFC 6749 section 2.3.1).
@@ -129,12 +129,12 @@ fn form_decoded(text: &str) -> String {
 }
 
 /// `GET /cis/oidc/jwks`
-pub(super) async fn key_set(State(issuer): State<Arc<Inner>>) -> Json<Value> {
+async fn key_set(State(issuer): State<Arc<Inner>>) -> Json<Value> {
     Json(issuer.keys.key_set())
 }
 
 /// `GET /cis/oidc/.well-known/openid-configuration`
-pub(super) async fn discovery(State(issuer): State<Arc<Inner>>) -> Json<Value> {
+async fn discovery(State(issuer): State<Arc<Inner>>) -> Json<Value> {
     let name = issuer.issuer_name();
     Json(json!({
         "issuer": name,

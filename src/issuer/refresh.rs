@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::api::{Body, Refusal};
+use super::api::{Body, CommonRefusals, LinkRefused, Refusal, Refused};
+use super::client::{Audience, Caller, Client};
 use super::sessions::{LIFETIME, Session};
 use super::tenant::fresh_id;
 use super::tokens::{ClaimsRequest, LIFETIME_SECONDS, TokenAnswer};
@@ -30,6 +32,8 @@ struct Family {
     /// The session's name in the store: the family lives only while it does.
     session: String,
     claims: ClaimsRequest,
+    #[serde(default)]
+    audience: Audience,
     expires_at: Timestamp,
 }
 
@@ -51,24 +55,28 @@ impl Inner {
     /// The tokens of a sign-in, with a new family of refresh tokens.
     pub(super) async fn issue(
         &self,
+        client: &Client,
         user: &User,
         session: &Session,
         claims: ClaimsRequest,
+        audience: Audience,
     ) -> Result<TokenAnswer, Refusal> {
         let id = fresh_id();
         let family = Family {
-            client_id: self.settings.client_id.clone(),
+            client_id: client.id.clone(),
             session: session.name(),
             claims,
+            audience,
             expires_at: self.clock.now().plus(LIFETIME),
         };
         records::save(self.store.as_ref(), &family_key(&id), &family, family.expires_at).await?;
-        let answer = self.answer(user, session, &id, &family).await?;
+        let answer = self.answer(client, user, session, &id, &family).await?;
         Ok(TokenAnswer { session_id: Some(session.session_id.clone()), ..answer })
     }
 
     async fn answer(
         &self,
+        client: &Client,
         user: &User,
         session: &Session,
         family_id: &str,
@@ -78,8 +86,8 @@ impl Inner {
         let key = token_key(&refresh_token);
         records::save(self.store.as_ref(), &key, &family_id, family.expires_at).await?;
         Ok(TokenAnswer {
-            access_token: self.user_access_token(user)?,
-            id_token: self.id_token(user, session, &family.claims)?,
+            access_token: self.user_access_token(client, &family.audience, user)?,
+            id_token: self.id_token(client, user, session, &family.claims)?,
             refresh_token,
             token_type: "Bearer",
             expires_in: LIFETIME_SECONDS,
@@ -98,20 +106,32 @@ impl Inner {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct RefreshCall {
     refresh_token: String,
 }
 
-/// `POST /cis/v1/auth/token/refresh`. The session stays as it is.
+/// New tokens, a new refresh token among them. The session stays as it is.
+#[utoipa::path(
+    post, path = "/cis/v1/auth/token/refresh", tag = "sessions", operation_id = "refreshBackendAuthToken",
+    request_body = RefreshCall,
+    responses(
+        (status = 200, description = "The tokens, without `session_id`", body = TokenAnswer),
+        (status = 400, description = "The refresh token is not valid, or a field is not what it should be",
+            body = Refused),
+        (status = 403, description = "The user is not active", body = LinkRefused),
+        CommonRefusals,
+    ),
+)]
 pub(super) async fn refresh(
     State(issuer): State<Arc<Inner>>,
+    Extension(caller): Extension<Caller>,
     Body(call): Body<RefreshCall>,
 ) -> Result<Json<TokenAnswer>, Refusal> {
     let store = issuer.store.as_ref();
     let id: String = records::load(store, &token_key(&call.refresh_token)).await?.ok_or(INVALID)?;
     let family: Family = records::load(store, &family_key(&id)).await?.ok_or(INVALID)?;
-    if family.client_id != issuer.settings.client_id {
+    if family.client_id != caller.client.id {
         return Err(INVALID);
     }
     if !issuer.spend_refresh_token(&call.refresh_token, family.expires_at).await? {
@@ -121,7 +141,10 @@ pub(super) async fn refresh(
         return Err(INVALID);
     }
     let session = issuer.session_named(&family.session).await?.ok_or(INVALID)?;
-    let user = issuer.user(&session.user_id).await?.ok_or(INVALID)?;
-    Inner::require_active(&user)?;
-    Ok(Json(issuer.answer(&user, &session, &id, &family).await?))
+    let user = issuer.user(&session.user_id).await?.filter(|user| user.is_visible_to(&caller.client));
+    let user = user.ok_or(INVALID)?;
+    if !user.is_active() {
+        return Err(Refusal::NOT_ACTIVE);
+    }
+    Ok(Json(issuer.answer(&caller.client, &user, &session, &id, &family).await?))
 }

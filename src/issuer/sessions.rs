@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-use super::api::{Body, Refusal, Segment};
-use super::link::Claims;
+use super::api::{Body, CommonRefusals, LinkRefused, Refusal, Refused, Segment};
+use super::client::Caller;
+use super::login::Wishes;
 use super::tokens::TokenAnswer;
-use super::users::{Status, User};
+use super::users::User;
 use super::{Inner, records};
 use crate::clock::Timestamp;
 use crate::secret::{fingerprint, random_token};
@@ -27,8 +29,14 @@ pub(super) struct Session {
     pub(super) user_id: String,
     /// When the user last proved who they are.
     pub(super) auth_time: Timestamp,
-    /// How they did (`eml`: a link by mail).
-    pub(super) amr: Vec<String>,
+    /// How they did: `eml` is a link by mail, `eotp` a code by mail, `sms` a code by text.
+    amr: Vec<String>,
+    /// The application whose client opened it; all applications of the tenant share it.
+    #[serde(default)]
+    pub(super) app_id: Option<String>,
+    /// What the sign-in of this very call approved. It is said once and not kept.
+    #[serde(skip)]
+    pub(super) approval_data: Option<Map<String, Value>>,
     pub(super) started_at: Timestamp,
     pub(super) expires_at: Timestamp,
 }
@@ -37,6 +45,12 @@ impl Session {
     /// Its name in the store.
     pub(super) fn name(&self) -> String {
         fingerprint(&self.session_id)
+    }
+
+    /// `amr` of its ID tokens: the proofs, and `mfa` where they are of more than one kind.
+    pub(super) fn methods(&self) -> Vec<&str> {
+        let methods = self.amr.iter().map(String::as_str);
+        if self.amr.len() > 1 { methods.chain(["mfa"]).collect() } else { methods.collect() }
     }
 
     /// Another proof in the same session.
@@ -57,13 +71,15 @@ fn sessions_of(user_id: &str) -> String {
 }
 
 impl Inner {
-    pub(super) async fn open_session(&self, user: &User, method: &str) -> Result<Session, store::Error> {
+    pub(super) async fn open_session(&self, user: &User, method: &str, app_id: &str) -> Result<Session, store::Error> {
         let now = self.clock.now();
         let session = Session {
             session_id: random_token().expose().clone(),
             user_id: user.user_id.clone(),
             auth_time: now,
             amr: vec![method.to_owned()],
+            app_id: Some(app_id.to_owned()),
+            approval_data: None,
             started_at: now,
             expires_at: now.plus(LIFETIME),
         };
@@ -100,42 +116,87 @@ impl Inner {
         Ok(true)
     }
 
-    /// Whether the user may sign in.
-    pub(super) fn require_active(user: &User) -> Result<(), Refusal> {
-        match user.status {
-            Status::Active | Status::Pending => Ok(()),
-            Status::Disabled => Err(Refusal::Worded(StatusCode::FORBIDDEN, "User is not active")),
+    /// Ends those of the user's sessions that `which` names.
+    pub(super) async fn end_sessions(
+        &self,
+        user_id: &str,
+        which: impl Fn(&Session) -> bool,
+    ) -> Result<(), store::Error> {
+        for session in self.sessions_of(user_id).await? {
+            if which(&session) {
+                self.end_session(&session.name()).await?;
+            }
         }
+        Ok(())
+    }
+
+    /// The user's sessions, the oldest first.
+    async fn sessions_of(&self, user_id: &str) -> Result<Vec<Session>, store::Error> {
+        let mut sessions = Vec::new();
+        for name in self.store.index_members(&sessions_of(user_id)).await? {
+            sessions.extend(self.session_named(&name).await?);
+        }
+        sessions.sort_by_key(|session| session.started_at);
+        Ok(sessions)
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct SessionLogin {
     session_id: String,
-    #[serde(default)]
-    claims: Option<Claims>,
+    #[serde(flatten)]
+    wishes: Wishes,
 }
 
-/// `POST /cis/v1/auth/session/authenticate`: new tokens in a session that lives.
+/// New tokens in a session that lives, for the application of the caller.
+#[utoipa::path(
+    post, path = "/cis/v1/auth/session/authenticate", tag = "sessions", operation_id = "authenticateSession",
+    request_body = SessionLogin,
+    responses(
+        (status = 200, description = "The tokens", body = TokenAnswer),
+        (status = 400, description = "The session is over, its user is none of the application, or a field is not what \
+            it should be", body = LinkRefused),
+        (status = 403, description = "The user is not active", body = LinkRefused),
+        CommonRefusals,
+    ),
+)]
 pub(super) async fn authenticate(
     State(issuer): State<Arc<Inner>>,
+    Extension(caller): Extension<Caller>,
     Body(login): Body<SessionLogin>,
 ) -> Result<Json<TokenAnswer>, Refusal> {
+    const NO_USER: Refusal = Refusal::Numbered(StatusCode::BAD_REQUEST, "User not found");
+    let granted = login.wishes.grant(&caller.client)?;
     let mut session = issuer.session(&login.session_id).await?.ok_or(Refusal::NO_SESSION)?;
     let user = issuer.user(&session.user_id).await?.ok_or(Refusal::NO_SESSION)?;
-    Inner::require_active(&user)?;
+    if !user.is_visible_to(&caller.client) {
+        return Err(NO_USER);
+    }
+    if !user.is_active() {
+        return Err(Refusal::NOT_ACTIVE);
+    }
     if !issuer.extend_session(&mut session).await? {
         return Err(Refusal::NO_SESSION);
     }
-    Ok(Json(issuer.issue(&user, &session, login.claims.unwrap_or_default().asked()).await?))
+    Ok(Json(issuer.grant_tokens(&caller, &user, &session, granted).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct Logout {
     session_id: String,
 }
 
-/// `POST /cis/v1/auth/session/logout`
+/// Ends a session, for all applications, with its refresh tokens.
+#[utoipa::path(
+    post, path = "/cis/v1/auth/session/logout", tag = "sessions", operation_id = "logout",
+    request_body = Logout,
+    responses(
+        (status = 204, description = "The session is over"),
+        (status = 400, description = "The session was over already, or a field is not what it should be",
+            body = Refused),
+        CommonRefusals,
+    ),
+)]
 pub(super) async fn logout(
     State(issuer): State<Arc<Inner>>,
     Body(logout): Body<Logout>,
@@ -144,32 +205,59 @@ pub(super) async fn logout(
     if ended { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::NO_SESSION) }
 }
 
-/// `GET /cis/v1/auth/users/{user_id}/sessions`: a bare array.
-pub(super) async fn list(State(issuer): State<Arc<Inner>>, Segment(user_id): Segment) -> Result<Json<Value>, Refusal> {
-    let user = issuer.user(&user_id).await?.ok_or(Refusal::NO_USER)?;
-    let mut sessions = Vec::new();
-    for name in issuer.store.index_members(&sessions_of(&user.user_id)).await? {
-        sessions.extend(issuer.session_named(&name).await?);
-    }
-    sessions.sort_by_key(|session| session.started_at);
-    let shown = sessions.iter().map(|session| {
-        json!({
-            "session_id": session.session_id,
-            "start_time": session.started_at.to_string(),
-            "expiration_time": session.expires_at.to_string(),
-        })
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub(super) struct ShownSession {
+    session_id: String,
+    #[schema(format = "date-time")]
+    start_time: String,
+    #[schema(format = "date-time")]
+    expiration_time: String,
+}
+
+/// The user's sessions, the oldest first.
+#[utoipa::path(
+    get, path = "/cis/v1/auth/users/{user_id}/sessions", tag = "sessions", operation_id = "getUserSessions",
+    params(("user_id" = String, Path)),
+    responses(
+        (status = 200, description = "The sessions", body = Vec<ShownSession>),
+        (status = 400, description = "The path cannot be read", body = Refused),
+        (status = 404, description = "The application has no such user", body = Refused),
+        CommonRefusals,
+    ),
+)]
+pub(super) async fn list(
+    State(issuer): State<Arc<Inner>>,
+    Extension(caller): Extension<Caller>,
+    Segment(user_id): Segment,
+) -> Result<Json<Vec<ShownSession>>, Refusal> {
+    let user = issuer.visible_user(&caller.client, &user_id).await?;
+    let sessions = issuer.sessions_of(&user.user_id).await?;
+    let shown = sessions.into_iter().map(|session| ShownSession {
+        start_time: session.started_at.to_string(),
+        expiration_time: session.expires_at.to_string(),
+        session_id: session.session_id,
     });
     Ok(Json(shown.collect()))
 }
 
-/// `DELETE /cis/v1/auth/users/{user_id}/sessions`
+/// Ends all of the user's sessions, for all applications.
+#[utoipa::path(
+    delete, path = "/cis/v1/auth/users/{user_id}/sessions", tag = "sessions", operation_id = "revokeUserSessions",
+    params(("user_id" = String, Path)),
+    responses(
+        (status = 204, description = "They are over"),
+        (status = 400, description = "The path cannot be read", body = Refused),
+        (status = 404, description = "The application has no such user", body = Refused),
+        CommonRefusals,
+    ),
+)]
 pub(super) async fn end_all(
     State(issuer): State<Arc<Inner>>,
+    Extension(caller): Extension<Caller>,
     Segment(user_id): Segment,
 ) -> Result<StatusCode, Refusal> {
-    let user = issuer.user(&user_id).await?.ok_or(Refusal::NO_USER)?;
-    for name in issuer.store.index_members(&sessions_of(&user.user_id)).await? {
-        issuer.end_session(&name).await?;
-    }
+    let user = issuer.visible_user(&caller.client, &user_id).await?;
+    issuer.end_sessions(&user.user_id, |_| true).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,37 +1,53 @@
-//! The users, by ID and by address, and the calls that make and read them.
+//! The users of the tenant: their records, who sees them, and what the configuration declares of them.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-use super::api::{Body, Refusal, Segment};
+use super::api::Refusal;
+use super::client::Client;
+use super::phone::PhoneNumber;
 use super::tenant::fresh_id;
-use super::{DeclaredUser, Inner, records};
+use super::{DeclaredUser, Inner};
 use crate::clock::Timestamp;
 use crate::identity::EmailAddress;
 use crate::store;
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) mod calls;
+mod claims;
+mod details;
+mod directory;
+mod old;
+mod shown;
+
+pub(super) use directory::Unique;
+pub(super) use shown::ShownUser;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct User {
     pub(super) user_id: String,
     pub(super) status: Status,
-    pub(super) email: Email,
-    #[serde(default)]
-    pub(super) profile: Profile,
-    #[serde(default)]
-    pub(super) groups: Vec<String>,
-    #[serde(default)]
+    pub(super) status_changed_at: Option<Timestamp>,
+    pub(super) email: Option<Email>,
+    pub(super) secondary_emails: Vec<Email>,
+    pub(super) phone: Option<Phone>,
+    pub(super) secondary_phones: Vec<Phone>,
+    pub(super) username: Option<String>,
+    pub(super) external_user_id: Option<String>,
+    pub(super) person: Person,
+    pub(super) custom_data: Option<Map<String, Value>>,
+    pub(super) groups: Vec<Membership>,
     pub(super) roles: Vec<String>,
+    /// The applications that the user belongs to, by `app_id`.
+    pub(super) apps: BTreeMap<String, Association>,
     pub(super) created_at: Timestamp,
     pub(super) updated_at: Timestamp,
     pub(super) last_auth: Option<Timestamp>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(super) enum Status {
     /// May sign in, and has.
     Active,
@@ -41,38 +57,67 @@ pub(super) enum Status {
     Pending,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Email {
     pub(super) value: EmailAddress,
     pub(super) email_verified: bool,
     pub(super) verified_at: Option<Timestamp>,
 }
 
-/// What a user may have beside an address; kept and given back as it came.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Profile {
-    pub(super) name: Name,
-    pub(super) username: Option<String>,
-    pub(super) phone_number: Option<String>,
-    pub(super) picture: Option<String>,
-    pub(super) language: Option<String>,
-    pub(super) external_user_id: Option<String>,
-    pub(super) external_account_id: Option<String>,
-    pub(super) custom_data: Option<Map<String, Value>>,
-    pub(super) custom_app_data: Option<Map<String, Value>>,
+impl Email {
+    pub(super) const fn unproven(value: EmailAddress) -> Self {
+        Self { value, email_verified: false, verified_at: None }
+    }
+
+    /// Somebody has shown to receive mail there.
+    pub(super) fn prove(&mut self, now: Timestamp) {
+        self.email_verified = true;
+        self.verified_at.get_or_insert(now);
+    }
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Phone {
+    pub(super) value: PhoneNumber,
+    pub(super) phone_number_verified: bool,
+    pub(super) verified_at: Option<Timestamp>,
+}
+
+impl Phone {
+    pub(super) const fn unproven(value: PhoneNumber) -> Self {
+        Self { value, phone_number_verified: false, verified_at: None }
+    }
+
+    /// Somebody has shown to receive texts there.
+    pub(super) fn prove(&mut self, now: Timestamp) {
+        self.phone_number_verified = true;
+        self.verified_at.get_or_insert(now);
+    }
+}
+
+/// What a user may have that leads to nobody; kept and given back as it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Person {
+    pub(super) name: Name,
+    pub(super) address: Option<Address>,
+    pub(super) birthday: Option<String>,
+    pub(super) picture: Option<String>,
+    pub(super) language: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Name {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 30)]
     pub(super) title: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 30)]
     pub(super) first_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 30)]
     pub(super) middle_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 30)]
     pub(super) last_name: Option<String>,
 }
 
@@ -87,176 +132,177 @@ impl Name {
     }
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(super) struct Address {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) country: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) state: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) city: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) street_address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) postal_code: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Option<AddressKind>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(super) enum AddressKind {
+    Home,
+    Work,
+    Other,
+}
+
+/// What one application keeps about a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Association {
+    pub(super) external_account_id: Option<String>,
+    pub(super) custom_app_data: Option<Map<String, Value>>,
+}
+
+/// A group that a user is in. The name is the group's own, kept here so that a token needs no second look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Membership {
+    pub(super) id: String,
+    pub(super) name: String,
+}
+
 impl User {
-    fn new(email: EmailAddress, status: Status, profile: Profile, now: Timestamp) -> Self {
+    /// A user without anything, of one application.
+    pub(super) fn new(app_id: &str, status: Status, now: Timestamp) -> Self {
         Self {
             user_id: fresh_id(),
             status,
-            email: Email { value: email, email_verified: false, verified_at: None },
-            profile,
+            status_changed_at: None,
+            email: None,
+            secondary_emails: Vec::new(),
+            phone: None,
+            secondary_phones: Vec::new(),
+            username: None,
+            external_user_id: None,
+            person: Person::default(),
+            custom_data: None,
             groups: Vec::new(),
             roles: Vec::new(),
+            apps: BTreeMap::from([(app_id.to_owned(), Association::default())]),
             created_at: now,
             updated_at: now,
             last_auth: None,
         }
     }
 
-    /// The user as Mosaic's API shows one.
-    fn shown(&self, app_name: &str) -> Value {
-        let phone = self.profile.phone_number.as_ref();
-        let all = json!({
-            "user_id": self.user_id,
-            "status": self.status,
-            "email": {
-                "value": self.email.value,
-                "email_verified": self.email.email_verified,
-                "verified_at": self.email.verified_at.map(Timestamp::unix_millis),
-            },
-            "phone_number": phone.map(|value| json!({ "value": value, "phone_number_verified": false })),
-            "name": self.profile.name,
-            "username": self.profile.username,
-            "picture": self.profile.picture,
-            "language": self.profile.language,
-            "external_user_id": self.profile.external_user_id,
-            "external_account_id": self.profile.external_account_id,
-            "custom_data": self.profile.custom_data,
-            "custom_app_data": self.profile.custom_app_data,
-            "groupIds": self.groups,
-            "app_name": app_name,
-            "created_at": self.created_at.unix_millis(),
-            "updated_at": self.updated_at.unix_millis(),
-            "last_auth": self.last_auth.map(|moment| moment.to_string()),
-        });
-        let Value::Object(members) = all else { return Value::Null };
-        members.into_iter().filter(|(_, value)| !value.is_null()).collect()
+    pub(super) fn is_of(&self, app_id: &str) -> bool {
+        self.apps.contains_key(app_id)
+    }
+
+    /// A client acts on the users of its application; a management client on those of the whole tenant.
+    pub(super) fn is_visible_to(&self, client: &Client) -> bool {
+        client.is_management || self.is_of(&client.app_id)
+    }
+
+    pub(super) fn group_names(&self) -> Vec<&str> {
+        self.groups.iter().map(|group| group.name.as_str()).collect()
+    }
+
+    pub(super) const fn is_active(&self) -> bool {
+        match self.status {
+            Status::Active | Status::Pending => true,
+            Status::Disabled => false,
+        }
+    }
+
+    pub(super) fn set_status(&mut self, status: Status, now: Timestamp) {
+        if self.status != status {
+            self.status = status;
+            self.status_changed_at = Some(now);
+        }
+    }
+}
+
+/// What a sign-in has shown about the user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Proof {
+    /// What the version before wrote of every link: that it went to the primary address.
+    #[default]
+    Mailbox,
+    /// Who signs in receives mail at this address.
+    Email(EmailAddress),
+    /// Who signs in receives texts at this number.
+    Phone(PhoneNumber),
+    /// The caller brought link or code to the user itself.
+    Nothing,
+}
+
+impl Proof {
+    fn note(&self, user: &mut User, now: Timestamp) {
+        let is_shown = |email: &Email| match self {
+            Self::Mailbox => true,
+            Self::Email(address) => *address == email.value,
+            Self::Phone(_) | Self::Nothing => false,
+        };
+        if let Some(email) = user.email.as_mut().filter(|email| is_shown(email)) {
+            email.prove(now);
+        }
+        if let (Self::Phone(number), Some(phone)) = (self, &mut user.phone)
+            && *number == phone.value
+        {
+            phone.prove(now);
+        }
+    }
+}
+
+impl Inner {
+    /// Notes a sign-in and what it has shown; gives the user as they are now, if they still are.
+    pub(super) async fn note_sign_in(&self, user_id: &str, proof: &Proof) -> Result<Option<User>, Refusal> {
+        let now = self.clock.now();
+        self.change_user(user_id, |user| {
+            // A user who was disabled a moment ago stays so.
+            if user.status == Status::Pending {
+                user.set_status(Status::Active, now);
+            }
+            proof.note(user, now);
+            user.last_auth = Some(now);
+            Ok(())
+        })
+        .await
     }
 }
 
 /// Brings a declared user up to date: name, groups and roles of the file win.
 pub(super) async fn declare(issuer: &Inner, declared: &DeclaredUser) -> Result<(), store::Error> {
+    let app_id = &issuer.tenant.default_application.id;
     let now = issuer.clock.now();
-    loop {
-        if let Some(mut user) = issuer.user_by_email(&declared.email).await? {
-            apply(declared, &mut user);
-            user.updated_at = now;
-            return issuer.save_user(&user).await;
+    let mut groups = Vec::new();
+    for name in &declared.groups {
+        groups.push(issuer.declared_group(name).await?);
+    }
+    let apply = |user: &mut User| {
+        if let Some(name) = &declared.name {
+            user.person.name = Name::from_whole(name);
         }
-        let mut user = User::new(declared.email.clone(), Status::Active, Profile::default(), now);
-        apply(declared, &mut user);
-        if issuer.add_user(&user).await? {
+        user.groups.clone_from(&groups);
+        user.roles.clone_from(&declared.roles);
+        user.apps.entry(app_id.clone()).or_default();
+    };
+    loop {
+        if let Some(user) = issuer.find_user(&Unique::Email(declared.email.clone())).await? {
+            let changed = issuer.try_change(&user.user_id, |user| {
+                apply(user);
+                Ok(())
+            });
+            // Where another instance has removed the user, they are made anew.
+            if !matches!(changed.await?, Ok(None)) {
+                return Ok(());
+            }
+        }
+        let mut user = User::new(app_id, Status::Active, now);
+        user.email = Some(Email::unproven(declared.email.clone()));
+        apply(&mut user);
+        if issuer.add_user(&user).await?.is_ok() {
             return Ok(());
         }
         // Another instance was first: its record is there now.
     }
-}
-
-fn apply(declared: &DeclaredUser, user: &mut User) {
-    if let Some(name) = &declared.name {
-        user.profile.name = Name::from_whole(name);
-    }
-    user.groups.clone_from(&declared.groups);
-    user.roles.clone_from(&declared.roles);
-}
-
-fn user_key(user_id: &str) -> String {
-    format!("issuer/user/{user_id}")
-}
-
-fn email_key(address: &EmailAddress) -> String {
-    format!("issuer/email/{address}")
-}
-
-impl Inner {
-    pub(super) async fn user(&self, user_id: &str) -> Result<Option<User>, store::Error> {
-        records::load(self.store.as_ref(), &user_key(user_id)).await
-    }
-
-    pub(super) async fn user_by_email(&self, address: &EmailAddress) -> Result<Option<User>, store::Error> {
-        match records::load::<String>(self.store.as_ref(), &email_key(address)).await? {
-            Some(user_id) => self.user(&user_id).await,
-            None => Ok(None),
-        }
-    }
-
-    pub(super) async fn save_user(&self, user: &User) -> Result<(), store::Error> {
-        records::save(self.store.as_ref(), &user_key(&user.user_id), user, Timestamp::NEVER).await
-    }
-
-    /// Adds the user unless the address is taken; says whether it was free.
-    async fn add_user(&self, user: &User) -> Result<bool, store::Error> {
-        // The record comes first, so an address never leads to a user that is not there.
-        self.save_user(user).await?;
-        let address = email_key(&user.email.value);
-        let first = records::claim(self.store.as_ref(), &address, &user.user_id, Timestamp::NEVER).await?;
-        if !first {
-            self.store.remove(&user_key(&user.user_id)).await?;
-        }
-        Ok(first)
-    }
-
-    /// Notes a sign-in by mail: it proves the address.
-    pub(super) async fn note_sign_in(&self, user: &mut User) -> Result<(), store::Error> {
-        let now = self.clock.now();
-        user.status = Status::Active;
-        user.email.email_verified = true;
-        user.email.verified_at.get_or_insert(now);
-        user.last_auth = Some(now);
-        self.save_user(user).await
-    }
-}
-
-#[derive(Deserialize)]
-pub(super) struct NewUser {
-    email: Option<String>,
-    name: Option<Name>,
-    username: Option<String>,
-    phone_number: Option<String>,
-    picture: Option<String>,
-    language: Option<String>,
-    external_user_id: Option<String>,
-    external_account_id: Option<String>,
-    custom_data: Option<Map<String, Value>>,
-    custom_app_data: Option<Map<String, Value>>,
-}
-
-/// `POST /cis/v1/users`
-pub(super) async fn create(
-    State(issuer): State<Arc<Inner>>,
-    Body(new): Body<NewUser>,
-) -> Result<(StatusCode, Json<Value>), Refusal> {
-    let Some(email) = new.email.as_deref() else { return Err(Refusal::field("email should not be empty")) };
-    let email = EmailAddress::parse(email).map_err(|_| Refusal::field("email must be an email"))?;
-    let profile = Profile {
-        name: new.name.unwrap_or_default(),
-        username: new.username,
-        phone_number: new.phone_number,
-        picture: new.picture,
-        language: new.language,
-        external_user_id: new.external_user_id,
-        external_account_id: new.external_account_id,
-        custom_data: new.custom_data,
-        custom_app_data: new.custom_app_data,
-    };
-    let user = User::new(email, Status::Pending, profile, issuer.clock.now());
-    if !issuer.add_user(&user).await? {
-        return Err(Refusal::Conflict("User already exists", "user_already_exists"));
-    }
-    Ok((StatusCode::CREATED, Json(json!({ "result": user.shown(&issuer.settings.app_name) }))))
-}
-
-/// `GET /cis/v1/users/{user_id}`
-pub(super) async fn by_id(State(issuer): State<Arc<Inner>>, Segment(user_id): Segment) -> Result<Json<Value>, Refusal> {
-    let user = issuer.user(&user_id).await?.ok_or(Refusal::NO_USER)?;
-    Ok(Json(json!({ "result": user.shown(&issuer.settings.app_name) })))
-}
-
-/// `GET /cis/v1/users/email/{email}`
-pub(super) async fn by_email(
-    State(issuer): State<Arc<Inner>>,
-    Segment(email): Segment,
-) -> Result<Json<Value>, Refusal> {
-    let email = EmailAddress::parse(&email).map_err(|_| Refusal::NO_USER)?;
-    let user = issuer.user_by_email(&email).await?.ok_or(Refusal::NO_USER)?;
-    Ok(Json(json!({ "result": user.shown(&issuer.settings.app_name) })))
 }

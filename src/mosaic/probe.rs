@@ -3,7 +3,7 @@
 
 use reqwest::header::DATE;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::call::Repeat;
 use super::error::{Error, Refusal};
@@ -37,7 +37,8 @@ impl ClientClaims {
     fn read(token: &str) -> Option<Self> {
         let mut parts = token.split('.');
         let (_, claims) = (parts.next()?, parts.next()?);
-        serde_json::from_slice(&from_base64url(claims)?).ok()
+        let claims: Map<String, Value> = serde_json::from_slice(&from_base64url(claims)?).ok()?;
+        serde_json::from_value(claims.into()).ok()
     }
 
     /// `iat`: what Mosaic's clock said when it made the token.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use super::Error;
@@ -20,6 +22,9 @@ pub struct Asset {
 
 /// What pages load comes with every page of every visitor.
 const LARGEST_LOGO: u64 = 64 * 1024;
+
+/// The longest logo in a mail, in characters (Mosaic's limit for `base64logo`).
+const LONGEST_MAIL_LOGO: usize = 20_000;
 
 #[derive(Debug)]
 pub(super) struct Assets {
@@ -42,6 +47,13 @@ impl Assets {
 
     pub(super) fn has_logo(&self) -> bool {
         self.logo.is_some()
+    }
+
+    /// The logo as a `data:` URL for mail, where it is a picture that mail programs show and small enough.
+    pub(super) fn mail_logo(&self) -> Option<String> {
+        let logo = self.logo.as_ref().filter(|logo| logo.content_type != "image/svg+xml")?;
+        let url = format!("data:{};base64,{}", logo.content_type, STANDARD.encode(&logo.content));
+        (url.len() <= LONGEST_MAIL_LOGO).then_some(url)
     }
 
     pub(super) fn find(&self, name: &str) -> Option<Asset> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use minijinja::context;
 
 use super::*;
-use crate::identity::EmailAddress;
+use crate::identity::{EmailAddress, IdentifierKind};
 use crate::setting::Span;
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_777_890_030);
@@ -37,6 +37,13 @@ fn all(pages: &Pages, text: &str) -> Vec<(String, String)> {
     for problem in [AddressProblem::Empty, AddressProblem::Incomplete] {
         let view = EnterAddress { problem: Some(problem), ..enter.clone() };
         add(&format!("sign-in, {problem:?}"), pages.show(&view, frame));
+        for kind in ["phone_number", "user_id", "username", "member_id"] {
+            let kind = IdentifierKind::try_from(kind.to_owned()).expect("the kind is well formed");
+            let view = EnterAddress { kind: kind.clone(), step_up: true, ..view.clone() };
+            add(&format!("sign-in by {}, {problem:?}", kind.as_str()), pages.show(&view, frame));
+            let view = EnterAddress { label: Some(text()), problem: None, ..view };
+            add(&format!("sign-in by {}, {problem:?}, labelled", kind.as_str()), pages.show(&view, frame));
+        }
     }
     for notice in [Notice::EndedIdle { idle_timeout: Span::hours(12) }, Notice::EndedLifetime, Notice::FormInterrupted]
     {
@@ -46,7 +53,10 @@ fn all(pages: &Pages, text: &str) -> Vec<(String, String)> {
 
     let check = CheckEmail {
         csrf: text(),
-        address: address(),
+        address: text(),
+        code: None,
+        organization: text(),
+        step_up: false,
         expires_at: later,
         resend_at: later,
         sent_again_at: None,
@@ -61,21 +71,34 @@ fn all(pages: &Pages, text: &str) -> Vec<(String, String)> {
     add("check email, limit", pages.show(&CheckEmail { limit_until: Some(later), ..check.clone() }, frame));
     add("check email, hint", pages.show(&CheckEmail { suggestion: Some(address()), ..check.clone() }, frame));
     let webmail = Webmail { name: "Gmail", url: "https://mail.google.com/" };
-    add("check email, web mail", pages.show(&CheckEmail { webmail: Some(webmail), ..check }, frame));
+    add("check email, web mail", pages.show(&CheckEmail { webmail: Some(webmail), ..check.clone() }, frame));
+    for flags in 0..16_u8 {
+        let flag = |bit: u8| flags & bit != 0;
+        let code =
+            CodeEntry { is_text: flag(1), is_asked: flag(2), comes_with_link: flag(4), is_wrong: flag(8) && flag(2) };
+        add(&format!("check email, {code:?}"), pages.show(&CheckEmail { code: Some(code), ..check.clone() }, frame));
+    }
+    add("check email, step-up", pages.show(&CheckEmail { step_up: true, ..check }, frame));
+    add("code locked", pages.show(&CodeLocked { until: later }, frame));
     add("signed in elsewhere", pages.show(&SignedInElsewhere { continue_to: text() }, frame));
 
-    for address in [None, Some(address())] {
+    for address in [None, Some(text())] {
         let known = if address.is_some() { "known" } else { "unknown" };
         let (csrf, return_to) = (text(), text());
         let link_lifetime = Span::minutes(10);
         let view = LinkExpired { link_lifetime, address: address.clone(), csrf, return_to };
         add(&format!("link expired, {known}"), pages.show(&view, frame));
+        let lifetime = Span::minutes(10);
+        let view = CodeExpired { lifetime, address: address.clone(), csrf: text(), return_to: text() };
+        add(&format!("code expired, {known}"), pages.show(&view, frame));
         let view = LinkUsed { address: address.clone(), csrf: text(), return_to: text() };
         add(&format!("link used, {known}"), pages.show(&view, frame));
         let view = NewerEmail { sent_at: NOW, address, csrf: text(), return_to: text() };
         add(&format!("newer email, {known}"), pages.show(&view, frame));
     }
-    add("other browser", pages.show(&OtherBrowser {}, frame));
+    for codes in [false, true] {
+        add(&format!("other browser, {codes}"), pages.show(&OtherBrowser { codes }, frame));
+    }
 
     let view = AlreadySignedIn { address: text(), csrf: text(), return_to: text() };
     add("already signed in", pages.show(&view, frame));
@@ -186,7 +209,11 @@ fn every_form_that_posts_carries_its_token_and_stays_here() {
             forms += 1;
             assert!(form.contains("method=\"post\""), "{state}");
             assert!(form.contains("<input type=\"hidden\" name=\"csrf\" value=\"token\">"), "{state}");
-            let actions = ["action=\"/.linkgate/sign-in\"", "action=\"/.linkgate/sign-out\""];
+            let actions = [
+                "action=\"/.linkgate/sign-in\"",
+                "action=\"/.linkgate/sign-in/code\"",
+                "action=\"/.linkgate/sign-out\"",
+            ];
             assert!(actions.iter().any(|action| form.contains(action)), "{state}");
         }
     }
@@ -215,7 +242,7 @@ fn an_unknown_host_learns_nothing_and_gets_no_way_on() {
 
 #[test]
 fn another_browser_is_shown_no_address() {
-    let page = pages(&Theme::default()).show(&OtherBrowser {}, Frame { request_id: REQUEST_ID, now: NOW });
+    let page = pages(&Theme::default()).show(&OtherBrowser { codes: true }, Frame { request_id: REQUEST_ID, now: NOW });
     assert!(!page.contains('@') && !page.contains("<form"));
 }
 
@@ -224,11 +251,9 @@ fn the_waiting_page_has_the_fields_of_the_sign_in_form() {
     let pages = pages(&Theme::default());
     let find = |name: &str| all(&pages, "/reports").into_iter().find(|(state, _)| state == name).expect("it exists").1;
     let page = find("check email");
-    for field in [
-        "name=\"email\" value=\"ada@example.com\"",
-        "name=\"return_to\" value=\"/reports\"",
-        "name=\"again\" value=\"1\"",
-    ] {
+    for field in
+        ["name=\"email\" value=\"/reports\"", "name=\"return_to\" value=\"/reports\"", "name=\"again\" value=\"1\""]
+    {
         assert!(page.contains(&format!("<input type=\"hidden\" {field}>")), "{field}");
     }
     assert!(page.contains("href=\"/.linkgate/sign-in?return_to=%2Freports\""));
@@ -267,6 +292,8 @@ fn every_message_is_used_and_every_used_message_is_there() {
     for (_, source) in TEMPLATES {
         used.extend(parts(source, "t(\"", "\"").map(str::to_owned));
     }
+    let mail = include_str!("mail_texts.rs").split("#[cfg(test)]").next().unwrap_or_default();
+    used.extend(parts(mail, "\"mail.", "\"").map(|key| format!("mail.{key}")));
     let catalogue = Catalogue::embedded().expect("the catalogue is well formed");
     let plain = |key: &str| key.trim_end_matches(".one").trim_end_matches(".other").to_owned();
     let known: BTreeSet<String> = catalogue.keys().map(plain).collect();

@@ -158,6 +158,11 @@ pub(super) struct Contact {
 }
 
 impl Contact {
+    /// What people read.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// An address, or a URL with `https:` or `http:`; nothing else becomes a link.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
         if let Ok(address) = EmailAddress::parse(text) {

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use super::View;
 use super::mail_domains::Webmail;
 use crate::clock::Timestamp;
-use crate::identity::EmailAddress;
+use crate::identity::{EmailAddress, IdentifierKind};
 use crate::setting::Span;
 
 /// Ties each view to its template.
@@ -22,6 +22,8 @@ macro_rules! views {
 views! {
     EnterAddress => "sign_in.html",
     CheckEmail => "check_email.html",
+    CodeExpired => "code_expired.html",
+    CodeLocked => "code_locked.html",
     SignedInElsewhere => "signed_in_elsewhere.html",
     LinkExpired => "link_expired.html",
     LinkUsed => "link_used.html",
@@ -51,6 +53,14 @@ pub struct EnterAddress {
     pub return_to: String,
     /// That page as it is shown to the visitor, when there is something to show.
     pub going_to: Option<String>,
+    /// What kind of name is asked for.
+    pub kind: IdentifierKind,
+    /// What the operator calls it.
+    pub label: Option<String>,
+    /// The organisation that the link to this page named.
+    pub organization: String,
+    /// Whether it is a further proof by somebody who is signed in.
+    pub step_up: bool,
     /// What was typed, kept as it was.
     pub address: String,
     /// What is wrong with it.
@@ -92,8 +102,14 @@ pub enum Notice {
 pub struct CheckEmail {
     /// Ties the forms to this browser.
     pub csrf: String,
-    /// The address as it was read.
-    pub address: EmailAddress,
+    /// The address, or the other name, as it was read.
+    pub address: String,
+    /// The way in by a typed code, where that is on.
+    pub code: Option<CodeEntry>,
+    /// The organisation that was asked for.
+    pub organization: String,
+    /// Whether it is a further proof by somebody who is signed in, so that being signed in says nothing.
+    pub step_up: bool,
     /// When the link ends.
     pub expires_at: Timestamp,
     /// When another mail may be asked for.
@@ -112,6 +128,40 @@ pub struct CheckEmail {
     pub return_to: String,
 }
 
+/// The way in by a typed code, on the waiting page.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct CodeEntry {
+    /// Whether codes go to a phone.
+    pub is_text: bool,
+    /// Whether a code was asked for, so that there is one to type.
+    pub is_asked: bool,
+    /// Whether it comes in the mail with the link, so that asking for one is asking for a link.
+    pub comes_with_link: bool,
+    /// Whether the code that was typed is wrong.
+    pub is_wrong: bool,
+}
+
+/// A code was typed too late.
+#[derive(Clone, Debug, Serialize)]
+pub struct CodeExpired {
+    /// How long codes work.
+    #[serde(serialize_with = "in_minutes", rename = "minutes")]
+    pub lifetime: Span,
+    /// Who asked for it.
+    pub address: Option<String>,
+    /// Ties the form to this browser.
+    pub csrf: String,
+    /// Where sign-in leads.
+    pub return_to: String,
+}
+
+/// Too many wrong codes were typed.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct CodeLocked {
+    /// When it is worth trying again.
+    pub until: Timestamp,
+}
+
 /// The waiting page's other end: sign-in was finished in another tab.
 #[derive(Clone, Debug, Serialize)]
 pub struct SignedInElsewhere {
@@ -125,8 +175,8 @@ pub struct LinkExpired {
     /// How long links work.
     #[serde(serialize_with = "in_minutes", rename = "minutes")]
     pub link_lifetime: Span,
-    /// The address, when this browser asked for the link.
-    pub address: Option<EmailAddress>,
+    /// Who asked for it, when this browser did.
+    pub address: Option<String>,
     /// Ties the form to this browser.
     pub csrf: String,
     /// Where sign-in leads.
@@ -136,8 +186,8 @@ pub struct LinkExpired {
 /// The link was already used, and nobody is signed in here.
 #[derive(Clone, Debug, Serialize)]
 pub struct LinkUsed {
-    /// The address, when this browser asked for the link.
-    pub address: Option<EmailAddress>,
+    /// Who asked for it, when this browser did.
+    pub address: Option<String>,
     /// Ties the form to this browser.
     pub csrf: String,
     /// Where sign-in leads.
@@ -149,8 +199,8 @@ pub struct LinkUsed {
 pub struct NewerEmail {
     /// When the newest one was sent.
     pub sent_at: Timestamp,
-    /// The address, when this browser asked for the link.
-    pub address: Option<EmailAddress>,
+    /// Who asked for it, when this browser did.
+    pub address: Option<String>,
     /// Ties the form to this browser.
     pub csrf: String,
     /// Where sign-in leads.
@@ -161,7 +211,10 @@ pub struct NewerEmail {
 ///
 /// Its "Copy link" copies the address in the browser's address bar, so the page has to be shown there: at the callback.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct OtherBrowser {}
+pub struct OtherBrowser {
+    /// Whether a code can be typed where sign-in began.
+    pub codes: bool,
+}
 
 /// The sign-in page for someone who is signed in.
 #[derive(Clone, Debug, Serialize)]

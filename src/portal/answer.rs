@@ -70,6 +70,15 @@ pub enum Refusal {
     CookiesBlocked,
     /// A link that was asked for in another browser.
     OtherBrowser,
+    /// A typed code that is not the one that was sent.
+    WrongCode,
+    /// A typed code that came too late.
+    CodeExpired,
+    /// Too many wrong codes were typed.
+    CodeLocked {
+        /// When it is worth trying again.
+        until: Timestamp,
+    },
     /// A link that works no more.
     LinkExpired,
     /// A link that was followed before.
@@ -115,10 +124,10 @@ impl Refusal {
             Self::SignInRequired => 401,
             Self::StaleForm | Self::NoAccess | Self::ForeignOrigin | Self::CookiesBlocked | Self::OtherBrowser => 403,
             Self::NotFound => 404,
-            Self::LinkExpired | Self::LinkUsed | Self::LinkReplaced => 410,
+            Self::LinkExpired | Self::LinkUsed | Self::LinkReplaced | Self::CodeExpired => 410,
             Self::UnknownHost => 421,
-            Self::NoAddress => 422,
-            Self::TooManyRequests { .. } => 429,
+            Self::NoAddress | Self::WrongCode => 422,
+            Self::TooManyRequests { .. } | Self::CodeLocked { .. } => 429,
             Self::Internal => 500,
             Self::SignInFailed | Self::UpstreamFailed => 502,
             Self::StoreUnavailable | Self::SignInUnavailable => 503,
@@ -136,6 +145,9 @@ impl Refusal {
             Self::StaleForm => "stale_form",
             Self::CookiesBlocked => "cookies_blocked",
             Self::OtherBrowser => "other_browser",
+            Self::WrongCode => "wrong_code",
+            Self::CodeExpired => "code_expired",
+            Self::CodeLocked { .. } => "code_locked",
             Self::LinkExpired => "link_expired",
             Self::LinkUsed => "link_used",
             Self::LinkReplaced => "link_replaced",
@@ -165,7 +177,10 @@ impl Refusal {
     const fn message(self) -> &'static str {
         match self {
             Self::BadRequest => "The request is malformed.",
-            Self::NoAddress => "That isn't a complete email address.",
+            Self::NoAddress => "That isn't a complete email address, or whatever else is asked for here.",
+            Self::WrongCode => "That code isn't right.",
+            Self::CodeExpired => "This code has expired.",
+            Self::CodeLocked { .. } => "Too many wrong codes. Wait a moment, or use the link.",
             Self::StaleForm => "The form is out of date. Open the page again.",
             Self::CookiesBlocked => "Sign-in needs cookies.",
             Self::OtherBrowser => "Open this link where you started.",
@@ -191,7 +206,7 @@ impl Refusal {
     /// Seconds after which it is worth trying again.
     fn retry_after(self, now: Timestamp) -> Option<u64> {
         match self {
-            Self::TooManyRequests { until } => Some(until.since(now).as_secs().max(1)),
+            Self::TooManyRequests { until } | Self::CodeLocked { until } => Some(until.since(now).as_secs().max(1)),
             Self::StoreUnavailable | Self::SignInUnavailable => Some(5),
             _ => None,
         }
@@ -259,11 +274,12 @@ impl Refuser<'_> {
             Refusal::NotFound => self.show(&pages::NotFound {}),
             Refusal::UnknownHost => self.show(&pages::UnknownHost {}),
             Refusal::TooManyRequests { until } => self.show(&pages::TooManyRequests { until }),
+            Refusal::CodeLocked { until } => self.show(&pages::CodeLocked { until }),
             Refusal::SignInUnavailable => self.show(&pages::SignInUnavailable {}),
             Refusal::UpstreamFailed | Refusal::UpstreamTimedOut => problem(ProblemKind::Upstream),
             Refusal::StoreUnavailable => problem(ProblemKind::Unavailable),
             Refusal::Internal | Refusal::SignInFailed => problem(ProblemKind::Own),
-            Refusal::OtherBrowser => self.show(&pages::OtherBrowser {}),
+            Refusal::OtherBrowser => self.show(&pages::OtherBrowser { codes: false }),
             // What has a page of its own comes with it, by `answer_with`.
             _ => self.show(&pages::Refused { status }),
         }

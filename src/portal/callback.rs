@@ -8,17 +8,17 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, Method};
 
+use super::admission::Entry;
 use super::answer::{Failure, Refusal, see_other};
 use super::{Portal, Visit, text, visit};
 use crate::agent::Agent;
-use crate::identity::EmailAddress;
-use crate::mosaic::{Device, Error as MosaicError, Login, SignedIn};
+use crate::identity::{Identifier, IdentifierKind};
+use crate::mosaic::{Device, Error as MosaicError, Login};
 use crate::pages::{LinkExpired, LinkUsed, NewerEmail, OtherBrowser, View};
-use crate::session::attempt::{Attempt, Browser, Standing, is_token};
+use crate::session::attempt::{Attempt, AttemptKey, Browser, Standing, Way, is_token};
 use crate::session::{Chain, Live};
-use crate::store;
 
 /// What the callback's query says.
 #[derive(Debug, PartialEq, Eq)]
@@ -91,6 +91,8 @@ pub(super) async fn redeem(
         Standing::OtherBrowser => match (present, portal.attempts.landing(&state).await?) {
             (Some(_), Some(landing)) => Ok(see_other(&landing)),
             (None, Some(_)) => Ok(caller.used_by_someone()),
+            // By the code that was typed in its place.
+            (Some(_), None) if portal.attempts.is_claimed(&AttemptKey::of(&state)).await? => Ok(see_other("/")),
             (_, None) => Ok(caller.other_browser()),
         },
         Standing::Used(attempt) => Ok(caller.used(&attempt, present.is_some())),
@@ -114,7 +116,7 @@ impl Caller<'_> {
         attempt: Attempt,
         present: Option<Arc<Live>>,
     ) -> Result<Response, Failure> {
-        if present.as_ref().is_some_and(|live| live.session().identity.email.as_ref() == Some(&attempt.address)) {
+        if !attempt.step_up && present.as_ref().is_some_and(|live| is_who_asked(live, &attempt)) {
             return Ok(see_other(&attempt.return_to));
         }
         if let Some(sent_at) = attempt.superseded_at {
@@ -125,21 +127,35 @@ impl Caller<'_> {
             self.note("the browser is of another family than the one that asked");
             return Ok(self.other_browser());
         }
-        if !self.portal.attempts.claim(state, &attempt).await? {
+        let (portal, key) = (self.portal, AttemptKey::of(state));
+        // An attempt is open for the browser that opens its record only.
+        let Some(browser) = self.browser else { return Ok(self.other_browser()) };
+        let sending = portal.attempts.noted(browser, &key, Way::Link).await?.unwrap_or_default();
+        if !portal.attempts.claim(&key, &attempt).await? {
             return Ok(self.used(&attempt, present.is_some()));
         }
-        let device = Device { user_agent, address: Some(self.visit.client), ..Device::default() };
-        let login = Login { device, ..Login::default() };
-        match self.portal.mosaic.authenticate_magic_link(code, &login).await {
-            Ok(signed_in) => self.admit(state, &attempt, signed_in, present).await,
+        let device_id = portal.device_id(self.headers);
+        let login = Login {
+            device: Device { user_agent, address: Some(self.visit.client), id: device_id.as_deref() },
+            organization: attempt.organization.as_deref(),
+            session_id: further_proof_for(present.as_ref(), &attempt),
+            request_id: sending.request_id.as_deref(),
+        };
+        match portal.mosaic.authenticate_magic_link(code, &login).await {
+            Ok(signed_in) => {
+                let (visit, attempt, sending) = (self.visit, &attempt, &sending);
+                let (way, state, present) = (Way::Link, Some(state), present.clone());
+                let entry = Entry { visit, browser, attempt, way, sending, present, state };
+                portal.admit(entry, signed_in).await
+            }
             Err(error) if error.is_transient() => {
                 tracing::warn!(request.id = self.visit.request_id, error = %Chain(&error), "failed to redeem a link");
-                self.portal.attempts.give_back(state).await?;
+                portal.attempts.give_back(&key).await?;
                 Err(Refusal::SignInUnavailable.into())
             }
             Err(error) if error.is_about_our_client() => {
                 tracing::error!(request.id = self.visit.request_id, error = %Chain(&error), "failed to redeem a link");
-                self.portal.attempts.give_back(state).await?;
+                portal.attempts.give_back(&key).await?;
                 Err(Refusal::SignInFailed.into())
             }
             Err(MosaicError::InvalidCode | MosaicError::SessionNotFound) => {
@@ -157,64 +173,6 @@ impl Caller<'_> {
         }
     }
 
-    /// Someone proved who they are: they must be who the link was for, and still be let in.
-    async fn admit(
-        &self,
-        state: &str,
-        attempt: &Attempt,
-        signed_in: SignedIn,
-        present: Option<Arc<Live>>,
-    ) -> Result<Response, Failure> {
-        let portal = self.portal;
-        let identity = &signed_in.identity;
-        if identity.email.as_ref() != Some(&attempt.address) || !identity.email_verified {
-            tracing::error!(
-                request.id = self.visit.request_id,
-                subject = %identity.subject,
-                "refused a sign-in: the identity is not the address that was asked for, or is not verified"
-            );
-            portal.end_at_mosaic(signed_in);
-            return Err(Refusal::SignInFailed.into());
-        }
-        if !portal.admits(&attempt.address) {
-            tracing::info!(request.id = self.visit.request_id, subject = %identity.subject, "refused a sign-in by policy");
-            portal.end_at_mosaic(signed_in);
-            return Err(Refusal::NoAccess.into());
-        }
-        let subject = identity.subject.clone();
-        let cookie = match self.begin(&signed_in, present).await {
-            Ok(cookie) => cookie,
-            Err(error) => {
-                portal.end_at_mosaic(signed_in);
-                return Err(error.into());
-            }
-        };
-        // From here on the visitor is signed in: what else the store should remember is a convenience.
-        if let Err(error) = portal.attempts.finish(state, attempt).await {
-            tracing::warn!(request.id = self.visit.request_id, error = %Chain(&error), "failed to note where a link led");
-        }
-        portal.metrics.sign_in("redeemed");
-        tracing::info!(request.id = self.visit.request_id, %subject, "signed in");
-        let mut answer = see_other(&attempt.return_to);
-        answer.headers_mut().append(header::SET_COOKIE, cookie);
-        // Links that other tabs asked for still need the browser's name.
-        if let Some(browser) = self.browser
-            && matches!(portal.attempts.has_open(browser).await, Ok(false))
-        {
-            answer.headers_mut().append(header::SET_COOKIE, Browser::clearing_cookie(portal.jar));
-        }
-        Ok(answer)
-    }
-
-    /// A session of its own for the newcomer; the one that this browser had before goes.
-    async fn begin(&self, signed_in: &SignedIn, previous: Option<Arc<Live>>) -> Result<HeaderValue, store::Error> {
-        let cookie = self.portal.sessions.begin(signed_in).await?;
-        if let Some(previous) = previous {
-            self.portal.sessions.end(&previous).await?;
-        }
-        Ok(cookie)
-    }
-
     fn note(&self, reason: &str) {
         self.portal.metrics.sign_in("refused");
         tracing::info!(request.id = self.visit.request_id, reason, "did not redeem a link");
@@ -230,7 +188,7 @@ impl Caller<'_> {
 
     fn other_browser(&self) -> Response {
         self.note("another browser than the one that asked");
-        self.refuse(&OtherBrowser {}, Refusal::OtherBrowser)
+        self.refuse(&OtherBrowser { codes: self.portal.sign_in.codes }, Refusal::OtherBrowser)
     }
 
     /// Signed in: goes on silently. Otherwise says that the link was used.
@@ -238,7 +196,7 @@ impl Caller<'_> {
         if signed_in {
             return see_other(&attempt.return_to);
         }
-        self.used_page(Some(attempt.address.clone()), attempt.return_to.clone())
+        self.used_page(Some(attempt.identifier.to_string()), attempt.return_to.clone())
     }
 
     /// The link was used, and whoever follows it now may be anybody.
@@ -246,7 +204,7 @@ impl Caller<'_> {
         self.used_page(None, "/".to_owned())
     }
 
-    fn used_page(&self, address: Option<EmailAddress>, return_to: String) -> Response {
+    fn used_page(&self, address: Option<String>, return_to: String) -> Response {
         self.note("the link was used before");
         self.refuse(&LinkUsed { address, csrf: self.csrf(), return_to }, Refusal::LinkUsed)
     }
@@ -254,7 +212,7 @@ impl Caller<'_> {
     fn newer(&self, attempt: &Attempt, sent_at: crate::clock::Timestamp) -> Response {
         let page = NewerEmail {
             sent_at,
-            address: Some(attempt.address.clone()),
+            address: Some(attempt.identifier.to_string()),
             csrf: self.csrf(),
             return_to: attempt.return_to.clone(),
         };
@@ -273,7 +231,7 @@ impl Caller<'_> {
         };
         let page = LinkExpired {
             link_lifetime: self.portal.sign_in.link_lifetime,
-            address: attempt.as_ref().map(|attempt| attempt.address.clone()),
+            address: attempt.as_ref().map(|attempt| attempt.identifier.to_string()),
             csrf: self.csrf(),
             return_to: attempt.map_or_else(|| "/".to_owned(), |attempt| attempt.return_to),
         };
@@ -281,16 +239,24 @@ impl Caller<'_> {
     }
 }
 
-impl Portal {
-    /// Lets go of a sign-in that was not used, in the background.
-    fn end_at_mosaic(self: &Arc<Self>, signed_in: SignedIn) {
-        let mosaic = self.mosaic.clone();
-        self.tasks.spawn(async move {
-            if let Err(error) = mosaic.end_session(signed_in.session_id.expose()).await {
-                tracing::warn!(error = %Chain(&error), "failed to end a session at Mosaic");
-            }
-        });
+/// Whether the one who is signed in is the one who asked.
+pub(super) fn is_who_asked(live: &Live, attempt: &Attempt) -> bool {
+    let identity = &live.session().identity;
+    match &attempt.identifier {
+        Identifier::Email(address) => identity.email.as_ref() == Some(address),
+        Identifier::Other { kind, value } => match kind {
+            IdentifierKind::UserId => identity.subject.as_str() == value,
+            IdentifierKind::Username => identity.username.as_ref() == Some(value),
+            IdentifierKind::PhoneNumber => identity.phone_number.as_ref() == Some(value),
+            IdentifierKind::Email | IdentifierKind::Custom(_) => false,
+        },
     }
+}
+
+/// The session at Mosaic that a step-up adds its proof to.
+pub(super) fn further_proof_for<'a>(present: Option<&'a Arc<Live>>, attempt: &Attempt) -> Option<&'a str> {
+    let present = present.filter(|live| attempt.step_up && is_who_asked(live, attempt));
+    present.map(|live| live.session().mosaic_session())
 }
 
 #[cfg(test)]

@@ -4,26 +4,30 @@
 //! its time say who exists.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Failure, Refusal, see_other};
+use super::sending::{Message, Order};
 use super::throttle::Mailbox;
-use super::{Portal, Visit, names, return_to, text, visit};
+use super::{Portal, Visit, return_to, text, visit};
 use crate::agent::Agent;
-use crate::identity::{AddressRule, BadAddress, EmailAddress, Identifier};
-use crate::mosaic::{self, Device, NewUser, SendMagicLink};
+use crate::identity::{AddressRule, BadIdentifier, Identifier, IdentifierKind};
 use crate::pages::{
-    AddressProblem, AlreadySignedIn, CheckEmail, CookiesBlocked, EnterAddress, Notice, SignedInElsewhere, Webmail,
+    AddressProblem, AlreadySignedIn, CheckEmail, CodeEntry, CookiesBlocked, EnterAddress, Notice, SignedInElsewhere,
+    Webmail,
 };
-use crate::secret::{self, Secret};
-use crate::session::attempt::{Attempt, Browser};
-use crate::session::{Chain, Ending, Found};
+use crate::secret;
+use crate::session::attempt::{Attempt, AttemptKey, Browser};
+use crate::session::cookie::Kind;
+use crate::session::{Ending, Found, Live};
 use crate::setting::Span;
 
 /// `[sign_in]`
@@ -42,6 +46,17 @@ pub struct Config {
     pub links_per_peer: u32,
     /// Links that may be asked for in a minute, by everybody together.
     pub links_in_all: u32,
+    /// What visitors are asked for.
+    pub identifier: IdentifierKind,
+    /// What the page calls that; the catalogue's word where there is none.
+    pub label: Option<String>,
+    /// Whether a code can be typed in place of following the link.
+    pub codes: bool,
+    /// Wrong codes that may be typed for one account in a quarter of an hour.
+    pub code_tries: u32,
+    /// The cookie in which another application of the tenant keeps the name of its session at Mosaic; with it, who is
+    /// signed in there is signed in here.
+    pub silent_login_cookie: Option<String>,
 }
 
 impl Default for Config {
@@ -53,6 +68,11 @@ impl Default for Config {
             resend_pause: Span::seconds(30),
             links_per_peer: 20,
             links_in_all: 600,
+            identifier: IdentifierKind::Email,
+            label: None,
+            codes: true,
+            code_tries: 5,
+            silent_login_cookie: None,
         }
     }
 }
@@ -65,8 +85,10 @@ pub struct SignUp {
     pub allow: Vec<AddressRule>,
 }
 
-const SENT: &str = "/.linkgate/sign-in/sent";
-/// The form has four short fields.
+pub(super) const SENT: &str = "/.linkgate/sign-in/sent";
+/// How long a device keeps its name: as long as browsers keep a cookie.
+const DEVICE_LIFETIME: Duration = Duration::from_secs(400 * 86_400);
+/// The form has a few short fields.
 const MOST_FORM_BYTES: usize = 16 * 1024;
 
 /// `GET /.linkgate/sign-in?return_to=/path`
@@ -77,13 +99,23 @@ pub(super) async fn page(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let return_to = return_to::accept(&query_value(query.as_deref(), "return_to"), &portal.public_url);
+    let organization = query_value(query.as_deref(), "organization");
     let found = portal.sessions.find(&headers).await?;
+    let step_up = query_value(query.as_deref(), "step_up") == "1";
     if let Found::Session(live) = &found {
-        return Ok(portal.refuser(&visit).show(&AlreadySignedIn {
-            address: live.session().shown_name(),
-            csrf: live.csrf_token(),
-            return_to,
-        }));
+        return Ok(if step_up {
+            portal.step_up_page(&visit, &headers, live, &return_to)
+        } else {
+            portal.refuser(&visit).show(&AlreadySignedIn {
+                address: live.session().shown_name(),
+                csrf: live.csrf_token(),
+                return_to,
+            })
+        });
+    }
+    let chosen = portal.options.organizations.choose(&portal.public_url.host, &organization);
+    if let Some(answer) = portal.sign_in_silently(&visit, &headers, &return_to, chosen.as_deref()).await? {
+        return Ok(answer);
     }
     let notice = match found {
         Found::Over(Ending::Idle) => Some(Notice::EndedIdle { idle_timeout: portal.sessions.idle_timeout() }),
@@ -97,8 +129,8 @@ pub(super) async fn page(
         Some(browser) => portal.attempts.newest(browser).await.unwrap_or_default(),
         None => None,
     };
-    let address = waiting.map(|attempt| attempt.address.to_string()).unwrap_or_default();
-    let page = EnterAddress { address, notice, ..EnterAddress::of(&browser, &return_to) };
+    let address = waiting.map(|attempt| attempt.identifier.to_string()).unwrap_or_default();
+    let page = EnterAddress { address, notice, organization, ..portal.enter_address(&browser, &return_to) };
     let mut answer = portal.refuser(&visit).show(&page);
     if known.is_none() {
         answer.headers_mut().append(header::SET_COOKIE, browser.cookie(portal.jar));
@@ -115,14 +147,37 @@ fn query_value(query: Option<&str>, name: &str) -> String {
     pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned()).last().unwrap_or_default()
 }
 
-impl EnterAddress {
-    fn of(browser: &Browser, return_to: &str) -> Self {
-        Self {
+impl Portal {
+    fn enter_address(&self, browser: &Browser, return_to: &str) -> EnterAddress {
+        EnterAddress {
             csrf: browser.csrf_token(),
             return_to: return_to.to_owned(),
             going_to: (return_to != "/").then(|| return_to.split(['?', '#']).next().unwrap_or("/").to_owned()),
-            ..Self::default()
+            kind: self.sign_in.identifier.clone(),
+            label: self.sign_in.label.clone(),
+            ..EnterAddress::default()
         }
+    }
+
+    /// Asks somebody who is signed in to prove it once more.
+    fn step_up_page(&self, visit: &Visit, headers: &HeaderMap, live: &Live, return_to: &str) -> Response {
+        let known = Browser::find(self.jar, headers);
+        let browser = known.clone().unwrap_or_default();
+        let identity = &live.session().identity;
+        let address = match &self.sign_in.identifier {
+            IdentifierKind::Email => identity.email.as_ref().map(ToString::to_string),
+            IdentifierKind::PhoneNumber => identity.phone_number.clone(),
+            IdentifierKind::UserId => Some(identity.subject.to_string()),
+            IdentifierKind::Username => identity.username.clone(),
+            IdentifierKind::Custom(_) => None,
+        };
+        let address = address.unwrap_or_default();
+        let page = EnterAddress { address, step_up: true, ..self.enter_address(&browser, return_to) };
+        let mut answer = self.refuser(visit).show(&page);
+        if known.is_none() {
+            answer.headers_mut().append(header::SET_COOKIE, browser.cookie(self.jar));
+        }
+        answer
     }
 }
 
@@ -130,24 +185,27 @@ impl EnterAddress {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Form {
+    /// The address, or whatever name is asked for.
+    #[serde(alias = "identifier")]
     email: String,
     csrf: String,
     return_to: String,
+    organization: String,
+    step_up: String,
     again: String,
 }
 
-impl Form {
-    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Refusal> {
-        if body.len() > MOST_FORM_BYTES {
-            return Err(Refusal::Status(413));
-        }
-        // Media types are compared in any case (RFC 9110 section 8.3.1).
-        let kind = text(headers, "content-type").unwrap_or_default().to_ascii_lowercase();
-        match kind.split(';').next().unwrap_or_default().trim() {
-            "application/x-www-form-urlencoded" => serde_urlencoded::from_bytes(body).map_err(|_| Refusal::BadRequest),
-            "application/json" => serde_json::from_slice(body).map_err(|_| Refusal::BadRequest),
-            _ => Err(Refusal::Status(415)),
-        }
+/// Reads a form, or the same fields in JSON.
+pub(super) fn read_form<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Refusal> {
+    if body.len() > MOST_FORM_BYTES {
+        return Err(Refusal::Status(413));
+    }
+    // Media types are compared in any case (RFC 9110 section 8.3.1).
+    let kind = text(headers, "content-type").unwrap_or_default().to_ascii_lowercase();
+    match kind.split(';').next().unwrap_or_default().trim() {
+        "application/x-www-form-urlencoded" => serde_urlencoded::from_bytes(body).map_err(|_| Refusal::BadRequest),
+        "application/json" => serde_json::from_slice(body).map_err(|_| Refusal::BadRequest),
+        _ => Err(Refusal::Status(415)),
     }
 }
 
@@ -158,7 +216,7 @@ pub(super) async fn send(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Failure> {
-    let form = Form::read(&headers, &body)?;
+    let form: Form = read_form(&headers, &body)?;
     let return_to = return_to::accept(&form.return_to, &portal.public_url);
     if !visit::is_same_origin(&headers, &portal.public_url) {
         return Err(Refusal::StaleForm.into());
@@ -171,13 +229,17 @@ pub(super) async fn send(
     if !secret::same(browser.csrf_token().as_bytes(), form.csrf.as_bytes()) {
         return Err(Refusal::StaleForm.into());
     }
-    let address = match EmailAddress::parse(&form.email) {
-        Ok(address) => address,
+    let identifier = match portal.sign_in.identifier.read(&form.email) {
+        Ok(identifier) => identifier,
         Err(problem) => {
-            let empty = form.email.trim().is_empty() && problem == BadAddress::Incomplete;
-            let problem = if empty { AddressProblem::Empty } else { AddressProblem::Incomplete };
-            let address = form.email.chars().take(254).collect();
-            let page = EnterAddress { address, problem: Some(problem), ..EnterAddress::of(&browser, &return_to) };
+            let empty = problem == BadIdentifier::Empty;
+            let page = EnterAddress {
+                address: form.email.chars().take(254).collect(),
+                problem: Some(if empty { AddressProblem::Empty } else { AddressProblem::Incomplete }),
+                organization: form.organization,
+                step_up: !form.step_up.is_empty(),
+                ..portal.enter_address(&browser, &return_to)
+            };
             return Ok(portal.refuser(&visit).answer_with(&page, Refusal::NoAddress, &headers));
         }
     };
@@ -188,32 +250,66 @@ pub(super) async fn send(
     if !portal.mosaic.is_reachable() {
         return Err(Refusal::SignInUnavailable.into());
     }
-    portal.begin(&visit, &browser, address, return_to, !form.again.is_empty(), &headers).await?;
+    let request = Request {
+        identifier,
+        return_to,
+        organization: portal.options.organizations.choose(&portal.public_url.host, &form.organization),
+        step_up: !form.step_up.is_empty() && portal.sessions.find(&headers).await?.live().is_some(),
+        again: !form.again.is_empty(),
+        user_agent: text(&headers, "user-agent").map(|text| text.chars().take(256).collect()),
+    };
+    let (device_id, device_cookie) = portal.known_or_new_device(&headers);
+    portal.begin(&visit, &browser, request, device_id).await?;
     let mut answer = see_other(SENT);
     // However long the page was open: the browser's name must outlive the link.
     answer.headers_mut().append(header::SET_COOKIE, browser.cookie(portal.jar));
+    if let Some(cookie) = device_cookie {
+        answer.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     Ok(answer)
 }
 
+/// Who wants in, and how.
+struct Request {
+    identifier: Identifier,
+    return_to: String,
+    organization: Option<String>,
+    step_up: bool,
+    /// Whether "Send again" was pressed.
+    again: bool,
+    user_agent: Option<String>,
+}
+
 impl Portal {
+    /// The lasting name of the browser, and the cookie that makes it keep a new one.
+    fn known_or_new_device(&self, headers: &HeaderMap) -> (Option<String>, Option<HeaderValue>) {
+        if !self.options.device_ids {
+            return (None, None);
+        }
+        if let Some(known) = self.device_id(headers) {
+            return (Some(known), None);
+        }
+        let name = secret::random_token();
+        let cookie = self.jar.set(Kind::Device, name.expose(), DEVICE_LIFETIME);
+        (Some(name.expose().clone()), Some(cookie))
+    }
+
     /// Begins an attempt and has its link sent, as far as the mailbox's budget goes.
     async fn begin(
         self: &Arc<Self>,
         visit: &Visit,
         browser: &Browser,
-        address: EmailAddress,
-        return_to: String,
-        again: bool,
-        headers: &HeaderMap,
+        request: Request,
+        device_id: Option<String>,
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         self.metrics.sign_in("asked");
-        let mailbox = self.throttle.mail(&address).await?;
-        let waiting = self.attempts.newest(browser).await?.filter(|attempt| attempt.address == address);
-        let user_agent = text(headers, "user-agent").map(|text| text.chars().take(256).collect::<String>());
+        let Request { identifier, return_to, organization, step_up, again, user_agent } = request;
+        let mailbox = self.throttle.mail(&identifier).await?;
+        let waiting = self.attempts.newest(browser).await?.filter(|attempt| attempt.identifier == identifier);
         let attempt = |resend_at, limit_until| Attempt {
-            address: address.clone(),
-            return_to: return_to.clone(),
+            identifier: identifier.clone(),
+            return_to,
             agent: Agent::parse(user_agent.as_deref()),
             begun_at: now,
             expires_at: now.plus(self.sign_in.link_lifetime.0),
@@ -221,6 +317,9 @@ impl Portal {
             limit_until,
             sent_again: again && waiting.is_some(),
             superseded_at: None,
+            organization,
+            step_up,
+            code_asked_at: None,
         };
         let attempt = match (mailbox, &waiting) {
             (Mailbox::Free { next_at }, _) => attempt(next_at, None),
@@ -231,13 +330,19 @@ impl Portal {
         };
         let send = matches!(mailbox, Mailbox::Free { .. });
         if again && send {
-            self.attempts.supersede(browser, &address).await?;
+            self.attempts.supersede(browser, &identifier).await?;
         }
         let state = self.attempts.begin(browser, &attempt).await?;
-        if send && self.admits(&address) {
-            let portal = Arc::clone(self);
-            let visit = visit.clone();
-            self.tasks.spawn(async move { portal.mail(&visit, &address, &state, user_agent.as_deref()).await });
+        if send && self.may_be_sent_to(&identifier) {
+            self.dispatch(Order {
+                visit: visit.clone(),
+                browser: browser.clone(),
+                key: AttemptKey::of(state.expose()),
+                attempt,
+                user_agent,
+                device_id,
+                message: Message::Link(state),
+            });
         } else {
             self.metrics.sign_in("not_sent");
             tracing::info!(
@@ -248,39 +353,30 @@ impl Portal {
         Ok(())
     }
 
-    /// Has the link mailed. Whatever comes of it is for the log: the visitor was answered.
-    async fn mail(&self, visit: &Visit, address: &EmailAddress, state: &Secret<String>, user_agent: Option<&str>) {
-        let redirect_uri = self.redirect_uri();
-        let identifier = Identifier::Email(address.clone());
-        let request = SendMagicLink {
-            identifier: &identifier,
-            redirect_uri: &redirect_uri,
-            state: state.expose(),
-            link_lifetime: self.sign_in.link_lifetime.0,
-            device: Device { user_agent, address: Some(visit.client), ..Device::default() },
-            email_content: None,
+    /// The page that waits for the link to be followed, or for the code to be typed.
+    pub(super) fn waiting_page(&self, browser: &Browser, attempt: &Attempt, is_wrong: bool) -> CheckEmail {
+        let comes_with_link = self.options.code_comes_with_link;
+        let code = CodeEntry {
+            is_text: attempt.identifier.is_phone_number(),
+            is_asked: comes_with_link || attempt.code_asked_at.is_some(),
+            comes_with_link,
+            is_wrong,
         };
-        let mut sent = self.mosaic.send_magic_link(&request).await;
-        if matches!(sent, Err(mosaic::Error::UserNotFound)) && names(&self.sign_up.allow, address) {
-            let user = NewUser { email: Some(address.clone()), ..NewUser::default() };
-            sent = match self.mosaic.create_user(&user).await {
-                Ok(_) => self.mosaic.send_magic_link(&request).await,
-                Err(error) => Err(error),
-            };
-        }
-        match sent {
-            Ok(_) => {
-                self.metrics.sign_in("sent");
-                tracing::info!(request.id = visit.request_id, "sent a link");
-            }
-            Err(error) if error.is_about_the_user() => {
-                self.metrics.sign_in("not_sent");
-                tracing::info!(request.id = visit.request_id, reason = %error, "a link was asked for and not sent");
-            }
-            Err(error) => {
-                self.metrics.sign_in("failed");
-                tracing::warn!(request.id = visit.request_id, error = %Chain(&error), "failed to send a link");
-            }
+        let address = attempt.identifier.email();
+        CheckEmail {
+            csrf: browser.csrf_token(),
+            webmail: address.and_then(Webmail::of),
+            suggestion: address.and_then(crate::pages::suggestion),
+            address: attempt.identifier.to_string(),
+            code: self.sign_in.codes.then_some(code),
+            organization: attempt.organization.clone().unwrap_or_default(),
+            step_up: attempt.step_up,
+            expires_at: attempt.expires_at,
+            resend_at: attempt.resend_at,
+            sent_again_at: attempt.sent_again.then_some(attempt.begun_at),
+            limit_until: attempt.limit_until.filter(|until| *until > self.clock.now()),
+            sender: self.options.sender.clone(),
+            return_to: attempt.return_to.clone(),
         }
     }
 }
@@ -297,21 +393,11 @@ pub(super) async fn sent(
         None => None,
     };
     let refuser = portal.refuser(&visit);
-    if portal.sessions.find(&headers).await?.live().is_some() {
+    let is_step_up = attempt.as_ref().is_some_and(|attempt| attempt.step_up);
+    if !is_step_up && portal.sessions.find(&headers).await?.live().is_some() {
         let continue_to = attempt.map_or_else(|| "/".to_owned(), |attempt| attempt.return_to);
         return Ok(refuser.show(&SignedInElsewhere { continue_to }));
     }
     let (Some(browser), Some(attempt)) = (browser, attempt) else { return Ok(see_other("/.linkgate/sign-in")) };
-    Ok(refuser.show(&CheckEmail {
-        csrf: browser.csrf_token(),
-        webmail: Webmail::of(&attempt.address),
-        suggestion: crate::pages::suggestion(&attempt.address),
-        address: attempt.address,
-        expires_at: attempt.expires_at,
-        resend_at: attempt.resend_at,
-        sent_again_at: attempt.sent_again.then_some(attempt.begun_at),
-        limit_until: attempt.limit_until.filter(|until| *until > refuser.now),
-        sender: None,
-        return_to: attempt.return_to,
-    }))
+    Ok(refuser.show(&portal.waiting_page(&browser, &attempt, false)))
 }

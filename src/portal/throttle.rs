@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use super::sign_in::Config;
 use crate::clock::Timestamp;
-use crate::identity::EmailAddress;
+use crate::identity::Identifier;
 use crate::secret;
 use crate::store::{self, Shared};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const TEN_MINUTES: Duration = Duration::from_secs(600);
+const QUARTER_HOUR: Duration = Duration::from_secs(900);
+/// People behind one address try codes for as many accounts.
+const PEER_FACTOR: u64 = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The budgets.
@@ -23,6 +26,7 @@ pub(super) struct Throttle {
     pause: Duration,
     per_peer: u64,
     in_all: u64,
+    code_tries: u64,
 }
 
 /// What a mailbox may still be sent.
@@ -54,6 +58,7 @@ impl Throttle {
             pause: config.resend_pause.0,
             per_peer: config.links_per_peer.into(),
             in_all: config.links_in_all.into(),
+            code_tries: config.code_tries.into(),
         }
     }
 
@@ -70,13 +75,26 @@ impl Throttle {
         Ok((in_all.events > self.in_all).then_some(in_all.resets_at))
     }
 
-    /// Counts a link to the mailbox behind `address`.
+    /// Counts a link to the mailbox behind `identifier`.
     ///
     /// # Errors
     /// When the store cannot count.
-    pub(super) async fn mail(&self, address: &EmailAddress) -> Result<Mailbox, store::Error> {
-        let mailbox = secret::fingerprint(&address.mailbox());
-        let pause = self.store.count(&format!("link_pause:{mailbox}"), self.pause).await?;
+    pub(super) async fn mail(&self, identifier: &Identifier) -> Result<Mailbox, store::Error> {
+        self.message("link_pause", identifier).await
+    }
+
+    /// Counts a code to the mailbox or phone behind `identifier`. It has a pause of its own, so that it can follow the
+    /// link at once, and shares the hour with links.
+    ///
+    /// # Errors
+    /// When the store cannot count.
+    pub(super) async fn code(&self, identifier: &Identifier) -> Result<Mailbox, store::Error> {
+        self.message("code_pause", identifier).await
+    }
+
+    async fn message(&self, kind: &str, identifier: &Identifier) -> Result<Mailbox, store::Error> {
+        let mailbox = secret::fingerprint(&identifier.budget());
+        let pause = self.store.count(&format!("{kind}:{mailbox}"), self.pause).await?;
         if pause.events > 1 {
             return Ok(Mailbox::Pausing { until: pause.resets_at });
         }
@@ -85,6 +103,25 @@ impl Throttle {
             return Ok(Mailbox::Exhausted { until: hour.resets_at });
         }
         Ok(Mailbox::Free { next_at: pause.resets_at })
+    }
+
+    /// Counts a try at a code. The moment at which the next may be made, if there were too many: for one account,
+    /// whichever browsers they came from, or from one peer, for whichever accounts.
+    ///
+    /// # Errors
+    /// When the store cannot count: nothing is compared uncounted.
+    pub(super) async fn try_code(
+        &self,
+        peer: IpAddr,
+        identifier: &Identifier,
+    ) -> Result<Option<Timestamp>, store::Error> {
+        let by_peer = self.store.count(&format!("codes_by:{}", network(peer)), QUARTER_HOUR).await?;
+        if by_peer.events > self.code_tries.saturating_mul(PEER_FACTOR) {
+            return Ok(Some(by_peer.resets_at));
+        }
+        let account = secret::fingerprint(&identifier.budget());
+        let tries = self.store.count(&format!("codes_for:{account}"), QUARTER_HOUR).await?;
+        Ok((tries.events > self.code_tries).then_some(tries.resets_at))
     }
 }
 
@@ -103,7 +140,12 @@ fn network(peer: IpAddr) -> String {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::identity::IdentifierKind;
     use crate::store::memory::Memory;
+
+    fn read(address: &str) -> Identifier {
+        IdentifierKind::Email.read(address).unwrap()
+    }
 
     #[test]
     fn a_network_of_ipv6_counts_as_one_peer() {
@@ -118,8 +160,8 @@ mod tests {
         let clock = Clock::manual(Timestamp::from_unix_seconds(1_000));
         let store: Shared = Arc::new(Memory::new(clock.clone()));
         let throttle = Throttle::new(&store, &Config::default());
-        let ada = EmailAddress::parse("ada@example.com").unwrap();
-        let tagged = EmailAddress::parse("ada+x@example.com").unwrap();
+        let ada = read("ada@example.com");
+        let tagged = read("ada+x@example.com");
         let start = clock.now();
         let until = start.plus(Duration::from_secs(30));
         assert_eq!(throttle.mail(&ada).await.unwrap(), Mailbox::Free { next_at: until });
@@ -133,6 +175,39 @@ mod tests {
         assert_eq!(throttle.mail(&ada).await.unwrap(), Mailbox::Exhausted { until });
         clock.set(until);
         assert!(matches!(throttle.mail(&ada).await.unwrap(), Mailbox::Free { .. }));
+    }
+
+    #[tokio::test]
+    async fn an_account_has_a_few_tries_at_codes_and_a_peer_some_more() {
+        let clock = Clock::manual(Timestamp::from_unix_seconds(1_000));
+        let store: Shared = Arc::new(Memory::new(clock.clone()));
+        let throttle = Throttle::new(&store, &Config { code_tries: 2, ..Config::default() });
+        let (one, two) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let account = |number: u32| read(&format!("user{number}@example.com"));
+        let until = Some(clock.now().plus(QUARTER_HOUR));
+        for (peer, expected) in [(one, None), (two, None), (one, until), (two, until)] {
+            assert_eq!(throttle.try_code(peer, &account(0)).await.unwrap(), expected);
+        }
+        for number in 1..=18 {
+            assert_eq!(throttle.try_code(one, &account(number)).await.unwrap(), None, "{number}");
+        }
+        assert_eq!(throttle.try_code(one, &account(19)).await.unwrap(), until, "the peer");
+        assert_eq!(throttle.try_code(two, &account(19)).await.unwrap(), None);
+        clock.advance(QUARTER_HOUR);
+        assert_eq!(throttle.try_code(one, &account(0)).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_code_may_follow_the_link_at_once_and_shares_its_hour() {
+        let clock = Clock::manual(Timestamp::from_unix_seconds(1_000));
+        let store: Shared = Arc::new(Memory::new(clock.clone()));
+        let throttle = Throttle::new(&store, &Config { links_per_mailbox: 2, ..Config::default() });
+        let ada = read("ada@example.com");
+        assert!(matches!(throttle.mail(&ada).await.unwrap(), Mailbox::Free { .. }));
+        assert!(matches!(throttle.code(&ada).await.unwrap(), Mailbox::Free { .. }));
+        assert!(matches!(throttle.code(&ada).await.unwrap(), Mailbox::Pausing { .. }));
+        clock.advance(Duration::from_secs(30));
+        assert!(matches!(throttle.code(&ada).await.unwrap(), Mailbox::Exhausted { .. }));
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::cookie::{Jar, Kind};
 use crate::agent::Agent;
 use crate::clock::{Clock, Timestamp};
-use crate::identity::EmailAddress;
+use crate::identity::{Identifier, Subject};
 use crate::secret::{self, Seal, Secret};
 use crate::store::{self, Shared};
 
@@ -28,8 +28,9 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 /// One sign-in in progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// The address that was asked for: the identity that comes back must have it.
-    pub address: EmailAddress,
+    /// Who was asked for: the identity that comes back must have this address, or be this user.
+    #[serde(alias = "address")]
+    pub identifier: Identifier,
     /// Where the visitor goes on.
     pub return_to: String,
     /// The browser that asked.
@@ -46,6 +47,58 @@ pub struct Attempt {
     pub sent_again: bool,
     /// When a newer mail was asked for in its place.
     pub superseded_at: Option<Timestamp>,
+    /// The organisation to sign in to.
+    #[serde(default)]
+    pub organization: Option<String>,
+    /// Whether it is a further proof by somebody who is signed in.
+    #[serde(default)]
+    pub step_up: bool,
+    /// When a code to type was last asked for, beside the link.
+    #[serde(default)]
+    pub code_asked_at: Option<Timestamp>,
+}
+
+/// How an attempt is named in the store: the fingerprint of its `state`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptKey(String);
+
+impl AttemptKey {
+    /// The attempt that `state` names.
+    pub fn of(state: &str) -> Self {
+        Self(secret::fingerprint(state))
+    }
+
+    /// The name of what is counted about the attempt.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One of the two ways to finish an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By following the mailed link.
+    Link,
+    /// By typing the code.
+    Code,
+}
+
+impl Way {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Link => "link",
+            Self::Code => "code",
+        }
+    }
+}
+
+/// What is known once a link or a code was sent, and is needed when it comes back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sending {
+    /// Whom Mosaic knows by the identifier, where that is no address.
+    pub subject: Option<Subject>,
+    /// What the login must give back.
+    pub request_id: Option<String>,
 }
 
 /// What a callback's `state` and browser say together.
@@ -64,7 +117,8 @@ pub enum Standing {
 }
 
 impl Attempt {
-    fn is_open(&self, now: Timestamp) -> bool {
+    /// Whether it can still be finished at `now`.
+    pub fn is_open(&self, now: Timestamp) -> bool {
         now < self.expires_at
     }
 
@@ -159,10 +213,46 @@ impl Attempts {
         Ok(state)
     }
 
+    /// Writes what has become of an attempt in the place of what was known.
+    ///
+    /// # Errors
+    /// When the store cannot keep it.
+    pub async fn rewrite(&self, browser: &Browser, key: &AttemptKey, attempt: &Attempt) -> Result<(), store::Error> {
+        self.write(browser, &key.0, attempt).await
+    }
+
     async fn write(&self, browser: &Browser, fingerprint: &str, attempt: &Attempt) -> Result<(), store::Error> {
         let name = record_name(fingerprint);
         let record = serde_json::to_vec(attempt).expect("an attempt has string keys only");
         self.store.put(&name, &browser.seal().close(&name, &record), attempt.forgotten_at()).await
+    }
+
+    /// Keeps what is known of a sending, apart from the attempt: link and code are sent in tasks of their own.
+    ///
+    /// # Errors
+    /// When the store cannot keep it.
+    pub async fn note(
+        &self,
+        browser: &Browser,
+        key: &AttemptKey,
+        way: Way,
+        sending: &Sending,
+        until: Timestamp,
+    ) -> Result<(), store::Error> {
+        let name = sending_name(key, way);
+        let record = serde_json::to_vec(sending).expect("a sending has string keys only");
+        self.store.put(&name, &browser.seal().close(&name, &record), until).await
+    }
+
+    /// What is known of a sending; nothing where nothing was sent.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn noted(&self, browser: &Browser, key: &AttemptKey, way: Way) -> Result<Option<Sending>, store::Error> {
+        let name = sending_name(key, way);
+        let Some(record) = self.store.get(&name).await? else { return Ok(None) };
+        let opened = browser.seal().open(&name, &record).ok();
+        Ok(opened.and_then(|record| serde_json::from_slice(&record).ok()))
     }
 
     /// Members of the browser's index with the fingerprints of their states, oldest first.
@@ -201,14 +291,27 @@ impl Attempts {
         Ok(None)
     }
 
-    /// Marks the browser's attempts for `address` as replaced by a newer mail.
+    /// The browser's newest attempt with its name, whether or not it can still be finished.
     ///
     /// # Errors
     /// When the store cannot answer.
-    pub async fn supersede(&self, browser: &Browser, address: &EmailAddress) -> Result<(), store::Error> {
+    pub async fn latest(&self, browser: &Browser) -> Result<Option<(AttemptKey, Attempt)>, store::Error> {
+        for (_, fingerprint) in self.members(browser).await?.into_iter().rev() {
+            if let Some(attempt) = self.read(browser, &fingerprint).await? {
+                return Ok(Some((AttemptKey(fingerprint), attempt)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Marks the browser's attempts for `identifier` as replaced by a newer mail.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn supersede(&self, browser: &Browser, identifier: &Identifier) -> Result<(), store::Error> {
         for (_, fingerprint) in self.members(browser).await? {
             if let Some(attempt) = self.read(browser, &fingerprint).await?
-                && attempt.address == *address
+                && attempt.identifier == *identifier
             {
                 let superseded = Attempt { superseded_at: Some(self.clock.now()), ..attempt };
                 self.write(browser, &fingerprint, &superseded).await?;
@@ -240,8 +343,16 @@ impl Attempts {
     ///
     /// # Errors
     /// When the store cannot answer.
-    pub async fn claim(&self, state: &str, attempt: &Attempt) -> Result<bool, store::Error> {
-        self.store.put_if_absent(&claim_name(&secret::fingerprint(state)), &[], attempt.forgotten_at()).await
+    pub async fn claim(&self, key: &AttemptKey, attempt: &Attempt) -> Result<bool, store::Error> {
+        self.store.put_if_absent(&claim_name(&key.0), &[], attempt.forgotten_at()).await
+    }
+
+    /// Whether the attempt was claimed.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn is_claimed(&self, key: &AttemptKey) -> Result<bool, store::Error> {
+        Ok(self.store.get(&claim_name(&key.0)).await?.is_some())
     }
 
     /// Remembers where a used link led, so that following it again leads there too.
@@ -283,9 +394,13 @@ impl Attempts {
     ///
     /// # Errors
     /// When the store cannot answer.
-    pub async fn give_back(&self, state: &str) -> Result<(), store::Error> {
-        self.store.remove(&claim_name(&secret::fingerprint(state))).await
+    pub async fn give_back(&self, key: &AttemptKey) -> Result<(), store::Error> {
+        self.store.remove(&claim_name(&key.0)).await
     }
+}
+
+fn sending_name(key: &AttemptKey, way: Way) -> String {
+    format!("attempt_{}:{}", way.name(), key.0)
 }
 
 fn record_name(fingerprint: &str) -> String {

@@ -18,6 +18,8 @@ pub enum Kind {
     Session,
     /// Ties sign-in attempts to the browser that began them.
     Browser,
+    /// Names the device to Mosaic, where the operator wants that.
+    Device,
 }
 
 /// Names cookies for one public origin: with the `__Host-` prefix and `Secure` wherever it is HTTPS.
@@ -27,7 +29,14 @@ pub struct Jar {
 }
 
 /// Every name that is or was ours, in either mode: none of them passes in either direction.
-const OWN: [&str; 4] = ["__Host-linkgate", "__Host-linkgate-browser", "linkgate", "linkgate-browser"];
+const OWN: [&str; 6] = [
+    "__Host-linkgate",
+    "__Host-linkgate-browser",
+    "__Host-linkgate-device",
+    "linkgate",
+    "linkgate-browser",
+    "linkgate-device",
+];
 
 impl Jar {
     /// The jar of an origin that is reached over HTTPS, or not.
@@ -39,8 +48,10 @@ impl Jar {
         match (self.secure, kind) {
             (true, Kind::Session) => "__Host-linkgate",
             (true, Kind::Browser) => "__Host-linkgate-browser",
+            (true, Kind::Device) => "__Host-linkgate-device",
             (false, Kind::Session) => "linkgate",
             (false, Kind::Browser) => "linkgate-browser",
+            (false, Kind::Device) => "linkgate-device",
         }
     }
 
@@ -72,6 +83,11 @@ impl Jar {
             .max_age(cookie::time::Duration::seconds(seconds));
         HeaderValue::from_str(&cookie.to_string()).expect("our names and base64url values are ASCII")
     }
+}
+
+/// The values under the name of another program's cookie.
+pub fn foreign_values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    pairs(headers).filter(|(found, _)| *found == name).map(|(_, value)| value).take(MOST_VALUES).collect()
 }
 
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {

@@ -11,9 +11,10 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::JoinHandle;
 
-use super::{Chain, FRESH, Live, Session, Sessions, record_name, sealed};
+use super::{Chain, FRESH, Live, Renewal, Session, Sessions, record_name, sealed};
 use crate::clock::Timestamp;
-use crate::mosaic::{self, SignedIn};
+use crate::identity::Identity;
+use crate::mosaic::{self, Refreshed, SignedIn};
 use crate::store;
 
 /// How far ahead of the access token's expiry a renewal begins: a margin for a slow or briefly absent Mosaic.
@@ -149,19 +150,19 @@ impl Sessions {
         if stored.access_expires_at > live.session().access_expires_at {
             return Ok(Outcome::Renewed(self.keep(live, stored, now).await));
         }
-        match self.mosaic.authenticate_session(&stored.mosaic_session, None).await {
-            Ok(signed_in) if signed_in.identity.subject != stored.identity.subject => {
+        match self.ask_mosaic(&stored).await {
+            Ok(session) if session.identity.subject != stored.identity.subject => {
                 tracing::error!("Mosaic answered a renewal with another user; the session is ended");
                 self.end_at_mosaic(&stored.mosaic_session);
                 Ok(self.end_here(live).await)
             }
-            Ok(signed_in) if !self.admits(&signed_in.identity) => {
+            Ok(session) if !self.admission.admits(&session.identity) => {
                 let subject = &stored.identity.subject;
                 tracing::info!(%subject, "the address of a user changed to one that may not sign in, or is not proven");
                 self.end_at_mosaic(&stored.mosaic_session);
                 Ok(self.end_here(live).await)
             }
-            Ok(signed_in) => self.store_renewed(live, renewed(&stored, &signed_in), now).await,
+            Ok(session) => self.store_renewed(live, session, now).await,
             Err(error) if ends_session(&error) => {
                 tracing::info!(error = %Chain(&error), "a session is over at Mosaic");
                 Ok(self.end_here(live).await)
@@ -173,6 +174,22 @@ impl Sessions {
                 Ok(Outcome::Kept)
             }
         }
+    }
+
+    /// Has Mosaic give new tokens, and gives the session with them in it.
+    async fn ask_mosaic(&self, stored: &Session) -> Result<Session, mosaic::Error> {
+        if let (Renewal::Refresh, Some(token)) = (self.renewal, &stored.refresh_token) {
+            match self.mosaic.refresh(token).await {
+                Ok(refreshed) => return Ok(refreshed_session(stored, refreshed)),
+                // The token may have been used by a process that ended before it could keep the next one: as long as
+                // Mosaic's session lives, the visitor need not notice.
+                Err(mosaic::Error::SessionNotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let organization = stored.organization.as_deref();
+        let signed_in = self.mosaic.authenticate_session(&stored.mosaic_session, organization).await?;
+        Ok(renewed(stored, &signed_in))
     }
 
     async fn store_renewed(&self, live: &Arc<Live>, session: Session, now: Timestamp) -> Result<Outcome, store::Error> {
@@ -211,14 +228,37 @@ impl Sessions {
 }
 
 fn renewed(stored: &Session, signed_in: &SignedIn) -> Session {
-    Session {
-        identity: signed_in.identity.clone(),
-        signed_in_at: stored.signed_in_at,
-        expires_at: stored.expires_at,
-        mosaic_session: signed_in.session_id.expose().clone(),
-        refresh_token: signed_in.refresh_token.as_ref().map(|token| token.expose().clone()),
-        access_expires_at: signed_in.access_expires_at,
+    let mut session = stored.clone();
+    session.identity = signed_in.identity.clone();
+    session.mosaic_session = signed_in.session_id.expose().clone();
+    session.refresh_token = signed_in.refresh_token.as_ref().map(|token| token.expose().clone());
+    session.access_expires_at = signed_in.access_expires_at;
+    session
+}
+
+/// A refresh says what the user record says. What only a login can ask for stays as it was.
+fn refreshed_session(stored: &Session, refreshed: Refreshed) -> Session {
+    let Refreshed { subject, identity, tells_groups_and_roles, refresh_token, access_expires_at } = refreshed;
+    let known = &stored.identity;
+    let mut identity = identity.unwrap_or_else(|| Identity { subject, ..known.clone() });
+    if !tells_groups_and_roles {
+        identity.groups.clone_from(&known.groups);
+        identity.roles.clone_from(&known.roles);
     }
+    if identity.permissions.is_empty() {
+        identity.permissions.clone_from(&known.permissions);
+    }
+    identity.organization = identity.organization.or_else(|| known.organization.clone());
+    if identity.claims.is_empty() {
+        identity.claims.clone_from(&known.claims);
+    }
+    let mut session = stored.clone();
+    session.identity = identity;
+    session.access_expires_at = access_expires_at;
+    if let Some(token) = refresh_token {
+        session.refresh_token = Some(token.expose().clone());
+    }
+    session
 }
 
 /// Answers that say something about the user, not about the way to Mosaic.

@@ -16,10 +16,16 @@ pub struct Metrics {
     durations: HistogramVec,
     open_requests: IntGauge,
     sign_ins: IntCounterVec,
+    mails: IntCounterVec,
+    queued_mails: IntGauge,
 }
 
 /// Shown from the start, so that the first one of a kind is a step up from zero.
-const SIGN_IN_EVENTS: &[&str] = &["asked", "sent", "not_sent", "failed", "redeemed", "refused", "signed_out"];
+const SIGN_IN_EVENTS: &[&str] =
+    &["asked", "sent", "code_sent", "not_sent", "failed", "redeemed", "refused", "signed_out"];
+
+/// What becomes of a mail of the built-in issuer.
+const MAIL_OUTCOMES: &[&str] = &["sent", "retried", "refused", "expired"];
 
 /// In seconds: from a page of our own to the longest wait for an upstream.
 const BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -38,6 +44,8 @@ impl Metrics {
         let durations = HistogramOpts::new("linkgate_request_duration_seconds", "From a request to its answer's end.");
         let open_requests = Opts::new("linkgate_open_requests", "Requests that are not answered to their end yet.");
         let sign_ins = Opts::new("linkgate_sign_ins_total", "Steps of signing in and out, by what happened.");
+        let mails = Opts::new("linkgate_issuer_mails_total", "Attempts to deliver the issuer's mails, by outcome.");
+        let queued_mails = Opts::new("linkgate_issuer_mails_queued", "Mails of the issuer that wait in the queue.");
         let build = Opts::new("linkgate_build_info", "The program that runs; always 1.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         let metrics = Self {
@@ -46,17 +54,24 @@ impl Metrics {
             durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["verdict"])?,
             open_requests: IntGauge::with_opts(open_requests)?,
             sign_ins: IntCounterVec::new(sign_ins, &["event"])?,
+            mails: IntCounterVec::new(mails, &["outcome"])?,
+            queued_mails: IntGauge::with_opts(queued_mails)?,
         };
         let build = IntGauge::with_opts(build)?;
         build.set(1);
         for event in SIGN_IN_EVENTS {
             metrics.sign_ins.get_metric_with_label_values(&[event])?;
         }
+        for outcome in MAIL_OUTCOMES {
+            metrics.mails.get_metric_with_label_values(&[outcome])?;
+        }
         let registry = &metrics.registry;
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.durations.clone()))?;
         registry.register(Box::new(metrics.open_requests.clone()))?;
         registry.register(Box::new(metrics.sign_ins.clone()))?;
+        registry.register(Box::new(metrics.mails.clone()))?;
+        registry.register(Box::new(metrics.queued_mails.clone()))?;
         registry.register(Box::new(build))?;
         Ok(metrics)
     }
@@ -73,9 +88,19 @@ impl Metrics {
         self.durations.with_label_values(&[verdict]).observe(took.as_secs_f64());
     }
 
-    /// A step of signing in or out: `asked`, `sent`, `not_sent`, `failed`, `redeemed`, `refused` or `signed_out`.
+    /// A step of signing in or out: `asked`, `sent`, `code_sent`, `not_sent`, `failed`, `redeemed`, `refused` or `signed_out`.
     pub fn sign_in(&self, event: &'static str) {
         self.sign_ins.with_label_values(&[event]).inc();
+    }
+
+    /// A mail of the issuer was `sent`, is to be `retried`, or was given up: `refused` or `expired`.
+    pub fn mail(&self, outcome: &'static str) {
+        self.mails.with_label_values(&[outcome]).inc();
+    }
+
+    /// So many mails wait in the issuer's queue.
+    pub fn mails_queued(&self, count: usize) {
+        self.queued_mails.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// All of it, in the text format 0.0.4.
@@ -122,8 +147,14 @@ mod tests {
         let version = env!("CARGO_PKG_VERSION");
         let expected = [
             format!("linkgate_build_info{{version=\"{version}\"}} 1"),
+            "linkgate_issuer_mails_queued 0".to_owned(),
+            "linkgate_issuer_mails_total{outcome=\"expired\"} 0".to_owned(),
+            "linkgate_issuer_mails_total{outcome=\"refused\"} 0".to_owned(),
+            "linkgate_issuer_mails_total{outcome=\"retried\"} 0".to_owned(),
+            "linkgate_issuer_mails_total{outcome=\"sent\"} 0".to_owned(),
             "linkgate_open_requests 0".to_owned(),
             "linkgate_sign_ins_total{event=\"asked\"} 0".to_owned(),
+            "linkgate_sign_ins_total{event=\"code_sent\"} 0".to_owned(),
             "linkgate_sign_ins_total{event=\"failed\"} 0".to_owned(),
             "linkgate_sign_ins_total{event=\"not_sent\"} 0".to_owned(),
             "linkgate_sign_ins_total{event=\"redeemed\"} 0".to_owned(),

@@ -87,7 +87,7 @@ fn the_reference_runs_as_it_stands() {
 }
 
 /// Every table of the file: how a wrong name gets into it, and the header below which its settings stand.
-const TABLES: [(&str, &str); 14] = [
+const TABLES: [(&str, &str); 17] = [
     ("zz = 0\n{LEAST}", ""),
     ("{LEAST}[admin]\nzz = 0", "[admin]"),
     ("{LEAST}[log]\nzz = 0", "[log]"),
@@ -98,8 +98,11 @@ const TABLES: [(&str, &str); 14] = [
     ("{LEAST}[session]\nzz = 0", "[session]"),
     ("{LEAST}[mosaic]\nzz = 0", "# [mosaic]"),
     ("[issuer]\nzz = 0", "[issuer]"),
+    ("{LEAST}[issuer.codes]\nzz = 0", "[issuer.codes]"),
+    ("[issuer.mail]\nzz = 0", "# [issuer.mail]"),
     ("{LEAST}[identity_headers]\nzz = 0", "[identity_headers]"),
     ("{LEAST}[[issuer.user]]\nemail = 'b@example.com'\nzz = 0", "# [[issuer.user]]"),
+    ("{LEAST}[[issuer.client]]\nid = 'x'\nzz = 0", "# [[issuer.client]]"),
     ("{LEAST}zz = 0", "[[route]]"),
     ("{LEAST}[route.allow]\nzz = 0", "[[route]]"),
 ];
@@ -138,9 +141,17 @@ fn the_reference_names_every_setting() {
         let lines = section(&text, header);
         assert!(header.is_empty() || text.lines().any(|line| line == header), "{header} is not there");
         for name in valid_names(&wrong.replace("{LEAST}", LEAST)) {
-            let is_section = ["[NAME]", "[[NAME]]", "# [NAME]", "# [[NAME]]", "# [[issuer.NAME]]"]
-                .iter()
-                .any(|header| headers.contains(&header.replace("NAME", &name).as_str()));
+            let is_section = [
+                "[NAME]",
+                "[[NAME]]",
+                "# [NAME]",
+                "# [[NAME]]",
+                "[issuer.NAME]",
+                "# [issuer.NAME]",
+                "# [[issuer.NAME]]",
+            ]
+            .iter()
+            .any(|header| headers.contains(&header.replace("NAME", &name).as_str()));
             let is_inline =
                 |line: &&str| line.contains(&format!("{{ {name} = ")) || line.contains(&format!(", {name} = "));
             let is_set = lines.iter().any(|line| name_of(line) == Some(&name)) || lines.iter().any(is_inline);
@@ -171,17 +182,18 @@ fn the_tests_know_every_table() {
     }
 }
 
-/// The reference with every setting taken in, but for Mosaic's, which would stand beside the issuer's.
+/// The reference with every setting taken in, but for Mosaic's and those of real mail, which would stand beside the
+/// issuer's and the mailbox.
 fn reference_with_everything() -> String {
     let text = fs::read_to_string(REFERENCE).expect("the reference is there");
-    let mut is_mosaic = false;
+    let mut is_other = false;
     let mut full = String::new();
     for line in text.lines() {
         if is_header(line) {
-            is_mosaic = line.contains("mosaic");
+            is_other = line.contains("mosaic") || line.contains("issuer.mail");
         }
         let is_setting = is_header(line) || name_of(line).is_some();
-        full.push_str(line.strip_prefix("# ").filter(|_| is_setting && !is_mosaic).unwrap_or(line));
+        full.push_str(line.strip_prefix("# ").filter(|_| is_setting && !is_other).unwrap_or(line));
         full.push('\n');
     }
     full
@@ -207,6 +219,7 @@ fn sections(config: &Config) -> Vec<(&'static str, Value)> {
         ("[sign_in]", json(&config.sign_in)),
         ("[sign_up]", json(&config.sign_up)),
         ("[session]", json(&config.session)),
+        ("[issuer.codes]", json(config.issuer.as_ref().map(|issuer| &issuer.codes))),
         ("[identity_headers]", json(&config.identity_headers)),
         ("[[route]]", json(&config.route[0])),
     ]
@@ -233,6 +246,31 @@ fn what_the_reference_comments_out_is_the_default() {
         }
     }
     assert!(compared > 20, "only {compared} defaults were found");
+}
+
+#[test]
+fn what_the_reference_says_of_real_mail_is_true() {
+    let text = fs::read_to_string(REFERENCE).expect("the reference is there");
+    let names: Vec<&str> = section(&text, "# [issuer.mail]").into_iter().filter_map(name_of).collect();
+    let scratch = Scratch::new("mail");
+    let authority = rcgen::generate_simple_self_signed(["smtp.example.com".to_owned()]).expect("names are plain");
+    scratch.file("mail-ca.pem", authority.cert.pem().as_bytes());
+    scratch.file("smtp", b"hunter2\n");
+    fs::create_dir(scratch.0.join("templates")).expect("the directory was just made");
+    scratch.file("templates/mail.txt", include_bytes!("../../templates/mail.txt"));
+    let mail = section(&text, "# [issuer.mail]").into_iter().filter(|line| name_of(line).is_some());
+    // Of the two places of the password one is enough.
+    let mail: Vec<&str> = mail.filter(|line| !line.contains("password_env")).collect();
+    let mail = mail.join("\n").replace("# ", "").replace("/run/secrets/smtp", "smtp");
+    let file =
+        scratch.file("gateway.toml", LEAST.replace("mailbox = true", &format!("[issuer.mail]\n{mail}")).as_bytes());
+    let config = Config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
+    let written = serde_json::to_value(config.issuer.and_then(|issuer| issuer.mail)).expect("settings are plain data");
+    for name in names.into_iter().filter(|name| *name != "password_env") {
+        assert!(!written[name].is_null(), "the example of `{name}` does not arrive");
+    }
+    assert_eq!(written["security"], "starttls");
+    assert_eq!(written["certificate_authority_file"], scratch.0.join("mail-ca.pem").to_str().unwrap_or_default());
 }
 
 #[test]
@@ -304,6 +342,25 @@ upstream = "demo"
     let expected = "gateway.toml:2:1: issuer: nobody can sign in: the issuer has no users, and nobody may sign up\n  \
                     hint: add an `[[issuer.user]]`, or name who may sign up in `sign_up.allow`";
     assert_eq!(warnings(&nobody), [expected]);
+}
+
+#[test]
+fn what_mosaic_could_take_otherwise_is_a_warning() {
+    let scratch = Scratch::new("warnings");
+    scratch.file("logo.svg", b"<svg/>");
+    let text = "public_url = \"https://app.example.com\"\n[theme]\nlogo = \"logo.svg\"\n[sign_in]\n\
+                identifier = \"phone\"\n[mosaic]\nregion = \"eu\"\nclient_id = \"x\"\n\
+                client_secret_file = \"secret\"\n[[route]]\nupstream = \"demo\"\n";
+    scratch.file("secret", b"0123456789abcdef0123456789abcdef\n");
+    fs::set_permissions(scratch.0.join("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let config = Config::load(&scratch.file("gateway.toml", text.as_bytes())).unwrap_or_else(|found| panic!("{found}"));
+    let found: Vec<_> = config.warnings().iter().map(|warning| (warning.key.clone(), warning.hint.clone())).collect();
+    let hint = |text: &str| Some(text.to_owned());
+    let expected = [
+        ("theme.logo".to_owned(), hint("name such a picture, or set `email_template = \"tenant\"` in [mosaic]")),
+        ("sign_in.identifier".to_owned(), hint("did you mean \"phone_number\"?")),
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]

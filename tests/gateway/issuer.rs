@@ -1,9 +1,15 @@
 //! The built-in issuer through its routers: no sockets, a clock that is set, a store in memory.
 
+mod clients;
+mod codes;
 mod credentials;
 mod failing_store;
+mod groups;
 mod links;
+mod mail;
 mod mailbox;
+mod openapi;
+mod reference;
 mod sessions;
 mod tokens;
 mod users;
@@ -16,7 +22,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use linkgate::clock::{Clock, Timestamp};
-use linkgate::issuer::{Config, Issuer, Settings};
+use linkgate::issuer::{Config, Issuer, OwnClient, Settings};
 use linkgate::origin::Origin;
 use linkgate::pages::{Pages, Theme};
 use linkgate::secret::Secret;
@@ -76,13 +82,19 @@ impl Answer {
     }
 }
 
+fn own_client(id: &str) -> OwnClient {
+    OwnClient {
+        id: id.to_owned(),
+        secret: Secret::new(CLIENT_SECRET.to_owned()),
+        redirect_uris: vec![REDIRECT_URI.to_owned(), "https://app.example.com/other?x=1".to_owned()],
+    }
+}
+
 fn settings() -> Settings {
     Settings {
         public_url: Origin::try_from("https://app.example.com".to_owned()).unwrap(),
-        redirect_uris: vec![REDIRECT_URI.to_owned(), "https://app.example.com/other?x=1".to_owned()],
         app_name: "Acme".to_owned(),
-        client_id: CLIENT_ID.to_owned(),
-        client_secret: Secret::new(CLIENT_SECRET.to_owned()),
+        own_client: Some(own_client(CLIENT_ID)),
         link_lifetime: Duration::from_secs(600),
     }
 }
@@ -214,6 +226,21 @@ impl World {
     async fn user_id(&self, email: &str) -> String {
         let found = self.get(&format!("/cis/v1/users/email/{email}")).await.expect(200);
         found.json()["result"]["user_id"].as_str().unwrap().to_owned()
+    }
+
+    /// The same issuer as another client sees it, whose redirect URI and secret are those of the first.
+    async fn another_client(&self, more: Value) -> Self {
+        let name = format!("linkgate-users-{}-{}", std::process::id(), linkgate::secret::random_token().expose());
+        let secret = std::env::temp_dir().join(name);
+        std::fs::write(&secret, CLIENT_SECRET).unwrap();
+        let mut client = json!({ "id": "second", "secret_file": secret, "redirect_uris": [REDIRECT_URI] });
+        client.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let config = Config { client: vec![serde_json::from_value(client).unwrap()], ..config() };
+        let mut world = self.again(config, settings()).await;
+        std::fs::remove_file(&secret).unwrap();
+        let form = format!("grant_type=client_credentials&client_id=second&client_secret={CLIENT_SECRET}");
+        world.bearer = world.form("/oidc/token", &form).await.expect(200).text("access_token");
+        world
     }
 
     /// What an administrator does elsewhere.

@@ -26,6 +26,7 @@ use wiremock::matchers::{any, method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 mod client_token;
+mod codes;
 mod reach;
 mod redeeming;
 mod sending;

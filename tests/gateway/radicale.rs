@@ -1,18 +1,16 @@
 //! A real application: Radicale, a calendar server from PyPI, with the files of `examples/radicale` and nothing changed
 //! in them but ports and folders.
 
-use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use http::{Method, StatusCode};
-use linkgate::secret::{fingerprint, random_token};
 
 use crate::harness::{Answer, Visitor};
 use crate::program::{Home, Process, Program, replaced};
+use crate::python::python_with;
 
-const REQUIREMENTS: &str = include_str!("../../examples/radicale/requirements.txt");
+const REQUIREMENTS: &str = "examples/radicale/requirements.txt";
 const CONFIG: &str = include_str!("../../examples/radicale/config");
 const GATEWAY: &str = include_str!("../../examples/radicale/gateway.toml");
 
@@ -26,7 +24,7 @@ struct Calendars {
 
 impl Calendars {
     async fn start() -> Self {
-        let python = tokio::task::spawn_blocking(python_with_radicale).await.unwrap();
+        let python = tokio::task::spawn_blocking(|| python_with("radicale", REQUIREMENTS)).await.unwrap();
         // Somebody else may take a port between finding and using it.
         for _ in 0..5 {
             let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -72,42 +70,6 @@ impl Calendars {
         let found = found.split_once("</current-user-principal>").map_or("", |(found, _)| found);
         found.trim_start_matches("<href>").trim_end_matches("</href>").replace("%40", "@")
     }
-}
-
-/// The interpreter of a virtual environment that has what the example asks for. It is made once and kept below
-/// `target`, under a name that changes with the requirements.
-fn python_with_radicale() -> PathBuf {
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let ready = kept.join(format!("radicale-{}", &fingerprint(REQUIREMENTS)[..16]));
-    if !ready.join("bin/python").exists() {
-        // Under a name of its own first: what is there under the final name is whole.
-        let making = kept.join(format!("radicale-{}", random_token().expose()));
-        run(
-            Command::new("python3").args(["-m", "venv"]).arg(&making),
-            "Python 3 with `venv` is not installed; `./script/test` installs it, and so does \
-             `apt-get install python3 python3-venv`",
-        );
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/radicale/requirements.txt");
-        run(
-            Command::new(making.join("bin/python")).args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements),
-            "Radicale cannot be installed from PyPI; its story needs the network the first time",
-        );
-        // Another run of the tests may have been faster, and then its environment serves as well.
-        if fs::rename(&making, &ready).is_err() {
-            fs::remove_dir_all(&making).unwrap();
-        }
-    }
-    ready.join("bin/python")
-}
-
-fn run(command: &mut Command, advice: &str) {
-    let output = command.stdin(Stdio::null()).output();
-    let failure = match &output {
-        Ok(output) if output.status.success() => return,
-        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
-        Err(error) => error.to_string(),
-    };
-    panic!("{advice}\n{failure}");
 }
 
 const EVENT: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//linkgate//story//EN\r\nBEGIN:VEVENT\r\nUID:tea-1\r\n\

@@ -2,7 +2,7 @@
 //!
 //! Gateways before it are reached by `https://app.example.test`, as behind a proxy that ends TLS.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,9 @@ pub(crate) const TOKEN: &str = "/oidc/token";
 pub(crate) const KEYS: &str = "/cis/oidc/jwks";
 pub(crate) const SEND: &str = "/cis/v1/auth/link/email/send";
 pub(crate) const AUTHENTICATE: &str = "/cis/v1/auth/link/email/authenticate";
+pub(crate) const CODE_SEND: &str = "/cis/v1/auth/otp/send";
+pub(crate) const CODE_AUTHENTICATE: &str = "/cis/v1/auth/otp/authenticate";
+pub(crate) const REFRESH: &str = "/cis/v1/auth/token/refresh";
 pub(crate) const SILENT: &str = "/cis/v1/auth/session/authenticate";
 pub(crate) const LOGOUT: &str = "/cis/v1/auth/session/logout";
 pub(crate) const USERS: &str = "/cis/v1/users";
@@ -75,6 +78,7 @@ struct State {
     calls: Vec<Call>,
     claims: Value,
     answers: HashMap<&'static str, ResponseTemplate>,
+    first_answers: HashMap<&'static str, VecDeque<ResponseTemplate>>,
     holds: HashMap<&'static str, (oneshot::Sender<()>, mpsc::Receiver<()>)>,
 }
 
@@ -146,10 +150,14 @@ impl StandIn {
         self.play.state.lock().unwrap().answers.insert(path, answer);
     }
 
+    /// Gives the next call this answer, before any other; several are given in turn.
+    pub(crate) fn answer_next(&self, path: &'static str, answer: ResponseTemplate) {
+        self.play.state.lock().unwrap().first_answers.entry(path).or_default().push_back(answer);
+    }
+
     /// Gives a call this status and message from now on.
     pub(crate) fn refuse(&self, path: &'static str, status: u16, message: &str) {
-        let body = json!({ "error_code": status.to_string(), "message": message });
-        self.answer(path, ResponseTemplate::new(status).set_body_json(body));
+        self.answer(path, refusal(status, message));
     }
 
     /// Plays a call well again.
@@ -226,6 +234,11 @@ impl StandIn {
     }
 }
 
+/// An answer with a status and a message, in the shape of the magic-link calls.
+pub(crate) fn refusal(status: u16, message: &str) -> ResponseTemplate {
+    ResponseTemplate::new(status).set_body_json(json!({ "error_code": status.to_string(), "message": message }))
+}
+
 /// A gateway that is not waited for, before a Mosaic that may not be there.
 pub(crate) async fn unready_gate(
     store: Shared,
@@ -294,7 +307,8 @@ impl Play {
         let (held, scripted) = {
             let mut state = self.state.lock().unwrap();
             state.calls.push(call);
-            (state.holds.remove(path), state.answers.get(path).cloned())
+            let first = state.first_answers.get_mut(path).and_then(VecDeque::pop_front);
+            (state.holds.remove(path), first.or_else(|| state.answers.get(path).cloned()))
         };
         if let Some((arrive, released)) = held {
             arrive.send(()).ok();
@@ -311,7 +325,8 @@ impl Play {
             })),
             KEYS => answer(key_set()),
             SEND => answer(json!({ "message": "Email sent successfully" })),
-            AUTHENTICATE | SILENT => answer(self.tokens()),
+            CODE_SEND => answer(json!({ "message": "OTP sent" })),
+            AUTHENTICATE | CODE_AUTHENTICATE | SILENT => answer(self.tokens()),
             LOGOUT => ResponseTemplate::new(204),
             _ => ResponseTemplate::new(404).set_body_json(json!({ "message": "User not found", "error_code": 404 })),
         }

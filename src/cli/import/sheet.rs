@@ -42,15 +42,35 @@ impl Sheet {
         // A reader of bytes in memory has nothing to fail with but a text that is not UTF-8, and bytes need not be.
         let header = reader.byte_headers().map_err(|_| BadHeader::NotUtf8)?;
         let columns = columns::columns(header)?;
-        let mut seen = HashMap::new();
+        let (mut seen, mut lines) = (HashMap::new(), Lines { text, at: 0, line: 1 });
         let rows = reader.into_byte_records().map(|record| match record {
             Ok(record) => {
-                let line = record.position().map_or(0, csv::Position::line);
+                let line = lines.of(record.position());
                 Row { line, user: user(&columns, &record).and_then(|user| once(user, line, &mut seen)) }
             }
-            Err(error) => Row { line: error.position().map_or(0, csv::Position::line), user: Err(error.to_string()) },
+            Err(error) => Row { line: lines.of(error.position()), user: Err(error.to_string()) },
         });
         Ok(Self { rows: rows.collect(), issuer_only: issuer_only(&columns), content: base64url(&sha256(bytes)) })
+    }
+}
+
+/// Counts lines as an editor does; the reader is not yet past a line break of two characters, or past empty lines.
+struct Lines<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line on which the record after `position` begins. Positions come in their order.
+    fn of(&mut self, position: Option<&csv::Position>) -> u64 {
+        let after = position.and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(self.at);
+        while let Some(byte) = self.text.get(self.at).filter(|byte| self.at < after || matches!(byte, b'\r' | b'\n')) {
+            let is_half = *byte == b'\r' && self.text.get(self.at + 1) == Some(&b'\n');
+            self.line += u64::from(matches!(byte, b'\r' | b'\n') && !is_half);
+            self.at += 1;
+        }
+        self.line
     }
 }
 

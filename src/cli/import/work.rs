@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use super::super::administration::{Made, TAKEN, make};
 use super::{Arguments, Progress, Report, Row, Sheet};
 use crate::clock::{Clock, Timestamp};
 use crate::gateway::administration::Users;
@@ -42,6 +43,8 @@ enum Outcome {
         is_new: bool,
     },
     Failed(Error),
+    /// There is no such user, and cannot be.
+    Taken,
     /// It was not called, or not for good.
     Left,
 }
@@ -148,14 +151,23 @@ impl Run<'_> {
             Outcome::Failed(error) if is_about_everything(&error) => self.stop(Stopped::By(error)),
             Outcome::Failed(error) => {
                 self.unserved = if error.is_transient() { self.unserved + 1 } else { 0 };
-                self.progress.failed(index);
-                self.report.failed(row.line, format!("failed to {}", Chain(&error)));
+                self.failed(index, row, format!("failed to {}", Chain(&error)));
                 if self.unserved >= HOPELESS {
                     self.stop(Stopped::By(error));
-                } else if self.stop_on_error {
-                    self.stop(Stopped::ByARow);
                 }
             }
+            Outcome::Taken => {
+                self.unserved = 0;
+                self.failed(index, row, TAKEN.to_owned());
+            }
+        }
+    }
+
+    fn failed(&mut self, index: usize, row: &Row, why: String) {
+        self.progress.failed(index);
+        self.report.failed(row.line, why);
+        if self.stop_on_error {
+            self.stop(Stopped::ByARow);
         }
     }
 
@@ -186,8 +198,10 @@ impl Caller<'_> {
                     return Outcome::Left;
                 }
             }
-            match self.mosaic.create_user(user).await {
-                Ok(is_new) => return Outcome::Done { is_new },
+            match make(self.mosaic, user).await {
+                Ok(Made::New) => return Outcome::Done { is_new: true },
+                Ok(Made::There) => return Outcome::Done { is_new: false },
+                Ok(Made::Taken) => return Outcome::Taken,
                 Err(Error::RateLimited { retry_after }) => {
                     let pause = retry_after.unwrap_or_else(|| backoff(limits)).min(LONGEST_LIMIT);
                     limits += 1;

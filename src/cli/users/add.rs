@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::super::WRONG;
-use super::super::administration::failed;
+use super::super::administration::{Made, TAKEN, failed, make};
 use super::super::output::{print, print_json, refuse};
+use super::super::{FAILED, WRONG};
 use crate::gateway::administration::{Service, Users};
 use crate::identity::{EmailAddress, Identifier, IdentifierKind};
 use crate::mosaic::{NewName, NewUser};
@@ -83,7 +83,11 @@ pub(super) async fn add(users: &Users, arguments: Arguments) -> Result<ExitCode,
         roles: arguments.role,
         ..NewUser::default()
     };
-    let is_new = users.mosaic.create_user(&user).await.map_err(|error| failed(&error))?;
+    let is_new = match make(&users.mosaic, &user).await.map_err(|error| failed(&error))? {
+        Made::New => true,
+        Made::There => false,
+        Made::Taken => return Err(refuse(&format!("{} was not added: {TAKEN}", arguments.email), None, FAILED)),
+    };
     // Mosaic may need a moment until it finds a user that it made; that there is one is certain all the same.
     let found = users.mosaic.find_user(&Identifier::Email(arguments.email.clone())).await.ok().flatten();
     if arguments.json {

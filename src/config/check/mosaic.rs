@@ -9,6 +9,9 @@ use crate::mosaic::Config;
 use crate::origin::Origin;
 use crate::setting::{BadSecret, SecretSource};
 
+/// Shorter secrets can be guessed.
+const SHORTEST_SECRET: usize = 32;
+
 impl Check<'_> {
     pub(super) fn mosaic(&mut self, mosaic: &Config) {
         match (self.lacks("mosaic.region"), self.lacks("mosaic.base_url")) {
@@ -53,31 +56,40 @@ impl Check<'_> {
                 return;
             }
         };
-        self.secret(&source);
+        if let Some(length) = self.secret("mosaic.client_secret", &source)
+            && length < SHORTEST_SECRET
+        {
+            let key = secret_key("mosaic.client_secret", &source);
+            let message = format!("the secret is shorter than {SHORTEST_SECRET} characters");
+            self.warn(&key, message, "compare it with the one in the Mosaic portal: it may have been cut");
+        }
     }
 
-    fn secret(&mut self, source: &SecretSource) {
-        const SHORTEST: usize = 32;
-        let key = match source {
-            SecretSource::File(_) => "mosaic.client_secret_file",
-            SecretSource::Environment(_) => "mosaic.client_secret_env",
-        };
+    /// Checks that there is a secret where the setting `name` with `_file` or `_env` says, and gives its length.
+    pub(super) fn secret(&mut self, name: &str, source: &SecretSource) -> Option<usize> {
+        let key = &secret_key(name, source);
+        let mut length = None;
         match source.read() {
             // Without the name: it may be the secret itself, pasted into the wrong setting.
             Err(BadSecret::File { source, .. }) => self.refuse(key, format!("the file cannot be read: {source}"), ""),
             Err(BadSecret::Environment { .. }) => self.refuse(key, "there is no such environment variable", ""),
             Err(BadSecret::Empty) => self.refuse(key, "the secret is empty", ""),
-            Ok(secret) if secret.expose().len() < SHORTEST => {
-                let message = format!("the secret is shorter than {SHORTEST} characters");
-                self.warn(key, message, "compare it with the one in the Mosaic portal: it may have been cut");
-            }
-            Ok(_) => {}
+            Ok(secret) => length = Some(secret.expose().len()),
         }
         if let SecretSource::File(path) = source
             && is_open_to_others(path)
         {
             self.warn(key, "other users of this machine can read or change the secret", "chmod 600 the file");
         }
+        length
+    }
+}
+
+/// The setting that names the place of a secret.
+fn secret_key(name: &str, source: &SecretSource) -> String {
+    match source {
+        SecretSource::File(_) => format!("{name}_file"),
+        SecretSource::Environment(_) => format!("{name}_env"),
     }
 }
 

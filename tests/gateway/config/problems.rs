@@ -1,6 +1,6 @@
 //! A wrong file says where it is wrong, in which setting, what was seen there and what to do.
 
-use super::{LEAST, check, check_after};
+use super::{LEAST, Scratch, check, check_after};
 
 #[test]
 fn mistakes_of_syntax_are_all_placed() {
@@ -577,7 +577,7 @@ allow = ["@example.com", "*"]
 upstream = "demo"
 "#,
         r#"gateway.toml:4:11: issuer.mailbox: shows everybody's mail, so it works on this machine only, but `listen` is 0.0.0.0:80 and `public_url` is https://app.example.com (seen: true)
-  hint: listen on 127.0.0.1 and use a localhost URL, or use [mosaic]
+  hint: name a mail server in [issuer.mail] instead, or listen on 127.0.0.1 and use a localhost URL
 gateway.toml:6:9: sign_up.allow: lets everybody in, so it works on this machine only, but `listen` is 0.0.0.0:80 and `public_url` is https://app.example.com
   hint: name the domains that may sign up, like "@example.com""#,
     );
@@ -590,7 +590,7 @@ gateway.toml:6:9: sign_up.allow: lets everybody in, so it works on this machine 
         ]
         .concat(),
         r#"gateway.toml:4:11: issuer.mailbox: shows everybody's mail, so it works on this machine only, but `listen` is [::]:8080 (seen: true)
-  hint: listen on 127.0.0.1 and use a localhost URL, or use [mosaic]"#,
+  hint: name a mail server in [issuer.mail] instead, or listen on 127.0.0.1 and use a localhost URL"#,
     );
     check(
         r#"public_url = "http://localhost:8080"
@@ -598,8 +598,8 @@ gateway.toml:6:9: sign_up.allow: lets everybody in, so it works on this machine 
 [[route]]
 upstream = "demo"
 "#,
-        r#"gateway.toml:2:1: issuer.mailbox: the built-in issuer shows its mail on the mailbox page
-  hint: set `mailbox = true`, or use [mosaic]"#,
+        r#"gateway.toml:2:1: issuer.mailbox: nothing says how the built-in issuer sends its mail
+  hint: name your mail server in [issuer.mail], or set `mailbox = true` to try linkgate out"#,
     );
 }
 
@@ -668,6 +668,26 @@ gateway.toml:20:8: theme.name: must be 1 to 60 characters on one line (seen: "a\
 }
 
 #[test]
+fn the_policy_of_codes_makes_sense() {
+    check_after(
+        r#"[issuer.codes]
+length = 3
+lifetime = "30s"
+tries = 0
+lockout = "25h"
+"#,
+        r#"gateway.toml:9:10: issuer.codes.length: must be between 4 and 8 (seen: 3)
+  hint: 6 suits most
+gateway.toml:10:12: issuer.codes.lifetime: must be between 1m and 24h (seen: "30s")
+  hint: 10m suits most
+gateway.toml:11:9: issuer.codes.tries: must be between 1 and 20 (seen: 0)
+  hint: 5 suits most
+gateway.toml:12:11: issuer.codes.lockout: must be between 1m and 24h (seen: "25h")
+  hint: 15m suits most"#,
+    );
+}
+
+#[test]
 fn listeners_are_apart() {
     check_after(
         r#"[admin]
@@ -712,5 +732,146 @@ names = { roles = "remote.groups", preferred_username = "X-Name", name = "x-name
 "#,
         r#"gateway.toml:10:19: identity_headers.names.roles: is also the header of `groups`; case, `-`, `_` and `.` make no difference (seen: "remote.groups")
 gateway.toml:10:57: identity_headers.names.preferred_username: is also the header of `name`; case, `-`, `_` and `.` make no difference (seen: "X-Name")"#,
+    );
+}
+
+/// What is wrong with a file that has `mail` below `[issuer.mail]`, where line 4 begins.
+#[track_caller]
+fn check_mail(mail: &str, expected: &str) {
+    let text = LEAST.replace("mailbox = true", &format!("[issuer.mail]\n{mail}"));
+    check(&text, expected);
+}
+
+#[test]
+fn the_issuers_mail_goes_one_way_that_is_completely_described() {
+    check(
+        &LEAST.replace(
+            "mailbox = true",
+            "mailbox = true\n[issuer.mail]\nserver = \"a.example.com\"\nfrom = \"a@example.com\"",
+        ),
+        r#"gateway.toml:4:1: issuer.mail: stands beside `mailbox = true`, which shows mail instead of sending it
+  hint: keep one of the two"#,
+    );
+    check_mail(
+        "",
+        r#"gateway.toml:3:1: issuer.mail.from: is missing
+  hint: set the address that mail comes from, like `from = "noreply@example.com"`
+gateway.toml:3:1: issuer.mail.server: is missing
+  hint: name the server that takes your mail, like `server = "smtp.example.com:587"`"#,
+    );
+    check_mail(
+        r#"server = "smtp://mail.example.com"
+from = "noreply"
+security = "ssl"
+username = "linkgate"
+password_file = "none"
+password_env = "CARGO_PKG_NAME""#,
+        r#"gateway.toml:4:10: issuer.mail.server: expected a mail server like "smtp.example.com:587" (seen: "smtp://mail.example.com")
+gateway.toml:5:8: issuer.mail.from: a mail address has the form name@example.com (seen: "noreply")
+gateway.toml:6:12: issuer.mail.security: expected "starttls", "tls" or "none" (seen: "ssl")
+gateway.toml:9:16: issuer.mail.password_env: stands beside `password_file`, and there is only one password
+  hint: keep one of the two"#,
+    );
+    check(
+        &LEAST.replace("mailbox = true", "mail = 5"),
+        r#"gateway.toml:3:8: issuer.mail: expected a table (seen: 5)
+  hint: a table is a [section] of its own, or `{ name = value }`"#,
+    );
+}
+
+#[test]
+fn mail_without_tls_stays_on_this_machine_and_a_login_is_whole() {
+    check_mail(
+        r#"server = "mail.example.com"
+from = "noreply@example.com"
+security = "none"
+username = "linkgate""#,
+        r#"gateway.toml:3:1: issuer.mail.password_file: is missing: there is a `username`
+  hint: name the file that holds it, or its environment variable in `password_env`
+gateway.toml:6:12: issuer.mail.security: is for a mail server on this machine only: on a network, links could be read on their way (seen: "none")
+  hint: use "starttls" or "tls""#,
+    );
+    check_mail(
+        r#"server = "localhost:25"
+from = "noreply@example.com"
+security = "none"
+password_env = "LINKGATE_NO_SUCH_VARIABLE""#,
+        r#"gateway.toml:3:1: issuer.mail.username: is missing: there is a password
+  hint: name the account at the server
+gateway.toml:7:16: issuer.mail.password_env: there is no such environment variable"#,
+    );
+}
+
+#[test]
+fn files_of_the_issuers_mail_are_looked_at() {
+    let scratch = Scratch::new("mail-files");
+    let directory = scratch.0.display();
+    let mail = |more: &str| format!("server = \"localhost\"\nfrom = \"noreply@example.com\"\n{more}");
+    check_mail(
+        &mail(&format!("certificate_authority_file = \"{directory}/ca.pem\"\ntemplates = \"{directory}\"")),
+        &format!(
+            r#"gateway.toml:6:30: issuer.mail.certificate_authority_file: cannot read `{directory}/ca.pem`: No such file or directory (os error 2) (seen: "{directory}/ca.pem")
+gateway.toml:7:13: issuer.mail.templates: cannot find `mail.txt` or `mail.html` in `{directory}` (seen: "{directory}")"#
+        ),
+    );
+    scratch.file("ca.pem", b"no certificate");
+    scratch.file("mail.html", b"<p>{{ app }}\n{% if link %}\n<p>{{ lnik }}\n{% endif %}\n");
+    check_mail(
+        &mail(&format!("certificate_authority_file = \"{directory}/ca.pem\"\ntemplates = \"{directory}\"")),
+        &format!(
+            r#"gateway.toml:6:30: issuer.mail.certificate_authority_file: cannot find a certificate in PEM form in `{directory}/ca.pem` (seen: "{directory}/ca.pem")
+gateway.toml:7:13: issuer.mail.templates: cannot use the template `{directory}/mail.html:3`: undefined value (seen: "{directory}")"#
+        ),
+    );
+    scratch.file("mail.html", b"<p>{{ app }}\n{% if link %}\n");
+    check_mail(
+        &mail(&format!("templates = \"{directory}\"")),
+        &format!(
+            r#"gateway.toml:6:13: issuer.mail.templates: cannot use the template `{directory}/mail.html:2`: unexpected end of input, expected end of block (seen: "{directory}")"#
+        ),
+    );
+}
+
+#[test]
+fn further_headers_tell_claims_under_names_of_their_own() {
+    check_after(
+        r#"[identity_headers]
+extra = { X-Team = "team" }
+"#,
+        r#"gateway.toml:9:20: identity_headers.extra.X-Team: expected a claim of Mosaic's ID tokens, like "organization" or "custom_data.department" (seen: "team")"#,
+    );
+    check_after(
+        r#"[identity_headers]
+extra = { Cookie = "organization", X-Forwarded_Email = "custom_data.mail", X-A = "groups", x_a = "roles" }
+"#,
+        r#"gateway.toml:9:20: identity_headers.extra.Cookie: has a meaning of its own and cannot tell who the visitor is (seen: "organization")
+gateway.toml:9:56: identity_headers.extra.X-Forwarded_Email: is also the header of `email`; case, `-`, `_` and `.` make no difference (seen: "custom_data.mail")
+gateway.toml:9:98: identity_headers.extra.x_a: is also the header of `X-A`; case, `-`, `_` and `.` make no difference (seen: "roles")"#,
+    );
+}
+
+#[test]
+fn what_visitors_are_asked_for_is_a_name_that_somebody_knows() {
+    check_after(
+        r#"[sign_in]
+identifier = "member id"
+code_tries = 0
+label = ""
+silent_login_cookie = "a b"
+"#,
+        r#"gateway.toml:9:14: sign_in.identifier: expected "email", "phone_number", "user_id", "username", or the name of a custom identifier (seen: "member id")
+gateway.toml:10:14: sign_in.code_tries: must be more than 0 (seen: 0)
+gateway.toml:11:9: sign_in.label: must be 1 to 60 characters on one line (seen: "")
+gateway.toml:12:23: sign_in.silent_login_cookie: is not the name of a cookie (seen: "a b")"#,
+    );
+    check_after(
+        r#"[sign_in]
+identifier = "member_id"
+silent_login_cookie = "__host-linkgate"
+"#,
+        r#"gateway.toml:9:14: sign_in.identifier: the built-in issuer knows no identifiers of your own (seen: "member_id")
+  hint: use "email", "phone_number", "user_id" or "username"
+gateway.toml:10:23: sign_in.silent_login_cookie: is a cookie of the gateway's own (seen: "__host-linkgate")
+  hint: name the other application's"#,
     );
 }

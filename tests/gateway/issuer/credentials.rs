@@ -101,7 +101,7 @@ async fn a_client_token_lasts_one_hour() {
 #[tokio::test]
 async fn another_clients_and_another_issuers_tokens_are_refused() {
     let world = World::new().await;
-    let other = world.again(config(), Settings { client_id: "other".to_owned(), ..settings() }).await;
+    let other = world.again(config(), Settings { own_client: Some(own_client("other")), ..settings() }).await;
     every_call_refuses(&world, &[("authorization", &format!("Bearer {}", other.bearer))]).await;
 
     let store: store::Shared = Arc::new(Memory::new(world.clock.clone()));

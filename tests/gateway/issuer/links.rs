@@ -32,7 +32,7 @@ async fn send_refuses_in_mosaics_words() {
     let no_user = json!({ "message": "User not found", "error_code": "404" });
     check(json!({ "email": "bob@example.com", "redirect_uri": uri }), 404, no_user.clone()).await;
     let by = |kind: &str| json!({ "identifier": "ada", "identifier_type": kind, "redirect_uri": uri });
-    for kind in ["user_id", "username", "phone_number", "badge"] {
+    for kind in ["email", "user_id", "username", "phone_number", "external_user_id", "badge"] {
         check(by(kind), 404, no_user.clone()).await;
     }
     let wrong_uri = json!({
@@ -63,7 +63,9 @@ async fn send_refuses_in_mosaics_words() {
     for wrong in [json!(0), json!(-1), json!(1441), json!(1e300)] {
         check(with("email_expiration", wrong), 400, minutes.clone()).await;
     }
-    check(with("channel", json!("direct")), 400, fields(&["channel must be email"])).await;
+    world.post(SEND, &with("channel", json!("sms"))).await.expect(400);
+    let device = fields(&["device_id must be shorter than or equal to 80 characters"]);
+    check(with("device_id", json!("x".repeat(81))), 400, device).await;
     let state = fields(&["state must be shorter than or equal to 4096 characters"]);
     check(with("state", json!("x".repeat(4097))), 400, state).await;
     let subject = fields(&["email_content.subject should not be empty"]);
@@ -220,7 +222,7 @@ async fn send_may_set_the_links_life() {
 async fn a_code_is_good_for_the_client_that_sent_the_link() {
     let world = World::new().await;
     let code = world.code().await;
-    let mut other = world.again(config(), Settings { client_id: "other".to_owned(), ..settings() }).await;
+    let mut other = world.again(config(), Settings { own_client: Some(own_client("other")), ..settings() }).await;
     other.log_in_client().await;
     other.authenticate(&code).await.refuses(400, &invalid_code());
     world.authenticate(&code).await.expect(200);
@@ -271,4 +273,100 @@ async fn a_used_link_stays_used_for_as_long_as_it_lives() {
     world.clock.advance(month - Duration::from_secs(1));
     world.open(&token).await.expect(410);
     world.press(&token).await.expect(410);
+}
+
+#[tokio::test]
+async fn every_identifier_of_a_user_leads_to_the_primary_address() {
+    let world = World::new().await;
+    let new = json!({
+        "email": "bob@example.com",
+        "phone_number": "+15550100100",
+        "username": "bob",
+        "external_user_id": "crm:7",
+        "secondary_emails": ["bob@other.example"],
+    });
+    world.post("/cis/v1/users", &new).await.expect(201);
+    for (kind, identifier) in [
+        ("phone_number", "+1 555 0100100"),
+        ("username", "bob"),
+        ("external_user_id", "crm:7"),
+        ("email", "BOB@example.com"),
+    ] {
+        let call = json!({ "identifier_type": kind, "identifier": identifier, "redirect_uri": REDIRECT_URI });
+        world.post(SEND, &call).await.expect(200);
+        assert_eq!(world.latest("bob@example.com").await.expect(200).text("to"), "bob@example.com");
+        world.clock.advance(Duration::from_secs(1));
+    }
+    let secondary = json!({ "email": "bob@other.example", "redirect_uri": REDIRECT_URI });
+    world.post(SEND, &secondary).await.expect(404);
+}
+
+#[tokio::test]
+async fn who_has_no_address_gets_no_link_by_mail() {
+    let world = World::new().await;
+    world.post("/cis/v1/users", &json!({ "phone_number": "+15550100100" })).await.expect(201);
+    let mut call = json!({
+        "identifier_type": "phone_number",
+        "identifier": "+15550100100",
+        "redirect_uri": REDIRECT_URI,
+    });
+    let missing = json!({ "message": "The user has no email address", "error_code": "404" });
+    world.post(SEND, &call).await.refuses(404, &missing);
+    call["channel"] = json!("direct");
+    world.post(SEND, &call).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_direct_link_is_the_callers_to_bring_and_proves_no_address() {
+    let world = World::new().await;
+    world.post("/cis/v1/users", &json!({ "email": "bob@example.com" })).await.expect(201);
+    let call = json!({ "email": "bob@example.com", "redirect_uri": REDIRECT_URI, "channel": "direct" });
+    let sent = world.post(SEND, &call).await.expect(200).json();
+    let members: Vec<_> = sent.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["link", "message"]);
+    world.latest("bob@example.com").await.expect(404);
+    let token = sent["link"].as_str().unwrap().split_once("token=").unwrap().1;
+    let code = world.press(token).await.expect(303).parameter("code").unwrap();
+    world.authenticate(&code).await.expect(200);
+    let user = world.get("/cis/v1/users/email/bob@example.com").await.json()["result"].clone();
+    assert_eq!((&user["status"], &user["email"]["email_verified"]), (&json!("Active"), &json!(false)));
+}
+
+#[tokio::test]
+async fn a_link_to_an_old_address_proves_no_new_one() {
+    let world = World::new().await;
+    let code = world.code().await;
+    let path = format!("/cis/v1/users/{}", world.user_id("ada@example.com").await);
+    world.call(Method::PUT, &path, r#"{"email":"ada@new.example"}"#).await.expect(200);
+    world.authenticate(&code).await.expect(200);
+    assert_eq!(world.get(&path).await.json()["result"]["email"]["email_verified"], json!(false));
+}
+
+#[tokio::test]
+async fn authenticate_refuses_what_is_not_there_and_spends_no_code() {
+    let world = World::new().await;
+    let code = world.code().await;
+    let check = async |name: &str, value: Value, body: Value| {
+        let mut call = json!({ "code": code });
+        call[name] = value;
+        world.post(AUTHENTICATE, &call).await.refuses(400, &body);
+    };
+    let no_organization = json!({ "message": "Organization not found", "error_code": "400" });
+    check("org_id", json!("acme"), no_organization).await;
+    let device = json!({ "message": ["device_id must be shorter than or equal to 80 characters"], "error_code": 400 });
+    check("device_id", json!("x".repeat(81)), device).await;
+    for resource in ["", "no uri", "https://api.example.com/#x"] {
+        let call = json!({ "code": code, "resource": resource });
+        world.post(AUTHENTICATE, &call).await.expect(400);
+    }
+    let call = json!({
+        "code": code,
+        "resource": "https://api.example.com",
+        "claims": { "id_token": { "email": null }, "access_token": {}, "userinfo": {} },
+        "client_attributes": { "user_agent": "x", "ip_address": "192.0.2.7" },
+        "device_id": "d",
+        "unknown": [],
+    });
+    let tokens = world.post(AUTHENTICATE, &call).await.expect(200);
+    assert_eq!(claims(&world, &tokens.text("access_token")).await["aud"], "https://api.example.com");
 }

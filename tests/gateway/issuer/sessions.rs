@@ -177,7 +177,7 @@ async fn a_family_lives_two_weeks_in_all() {
 async fn refresh_tokens_are_bound_to_their_client() {
     let world = World::new().await;
     let token = world.sign_in().await.text("refresh_token");
-    let other = world.again(config(), Settings { client_id: "other".to_owned(), ..settings() }).await;
+    let other = world.again(config(), Settings { own_client: Some(own_client("other")), ..settings() }).await;
     other.refresh(&token).await.refuses(400, &no_token());
     world.refresh(&token).await.expect(200);
 }

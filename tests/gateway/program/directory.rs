@@ -95,6 +95,9 @@ fn record(at: usize, new: &Value) -> Value {
         user[name] = value.clone();
     }
     user["email"] = json!({ "value": new["email"], "email_verified": false });
+    if new["phone_number"].is_string() {
+        user["phone_number"] = json!({ "value": new["phone_number"], "phone_number_verified": false });
+    }
     user
 }
 

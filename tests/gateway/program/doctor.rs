@@ -16,6 +16,7 @@ use crate::harness::{closed_port, configuration, free_port};
 use crate::mosaic::sign;
 use crate::recorder::Recorder;
 use crate::redis_server::RedisServer;
+use crate::smtp_server::{Host, Manner};
 use crate::stand_in::{self, KEYS, SEND, StandIn, TOKEN, before};
 
 /// The call with a made-up token.
@@ -456,6 +457,23 @@ async fn an_application_that_is_away_is_named() {
         found.only("store"),
         ["warn", "memory: sessions and users are gone when linkgate ends", "session.store"]
     );
+}
+
+#[tokio::test]
+async fn a_mail_server_that_is_away_or_refuses_the_login_is_named() {
+    let (host, recorder) = (Host::new(), Recorder::start().await);
+    let settings = [("\"memory\"", "\"sqlite:store.db\""), ("mailbox = true\n", ""), ("\"*\"", "")];
+    let text = replaced(&configuration(recorder.address), &settings);
+    let home = Home::with(&format!("{text}{}", host.toml()));
+    let server = format!("localhost:{}", host.port);
+    let away = format!("{server}: failed to connect: ");
+    doctor(&home).await.names_with("mail", &away, "issuer.mail.server");
+
+    let _running = host.start(Manner::USUAL).await;
+    assert_eq!(doctor(&home).await.only("mail"), ["ok", format!("{server}: reached, and logged in").as_str(), ""]);
+    host.write_password("wrong");
+    let refused = format!("{server}: failed to log in: ");
+    doctor(&home).await.names_with("mail", &refused, "issuer.mail.password_file");
 }
 
 #[tokio::test]

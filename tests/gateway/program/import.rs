@@ -57,7 +57,8 @@ async fn what_a_spreadsheet_writes_is_imported() {
     let ada = json!({
         "user_id": "u0", "status": "Pending", "created_at": 1, "updated_at": 1,
         "email": { "value": "ada@example.com", "email_verified": false },
-        "name": { "first_name": "Ada", "last_name": "Lovelace" }, "phone_number": "+12025550123", "language": "en",
+        "name": { "first_name": "Ada", "last_name": "Lovelace" }, "language": "en",
+        "phone_number": { "value": "+12025550123", "phone_number_verified": false },
         "external_user_id": "e-1", "custom_data": { "team": "Engines, analytical" }, "custom_app_data": { "seat": "4" },
     });
     assert_eq!(directory.users()[0], ada);

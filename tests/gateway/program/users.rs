@@ -1,10 +1,11 @@
 //! Users as an administrator adds, sees and removes them, at the built-in issuer and at Mosaic.
 
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::directory::Directory;
 use super::{Ended, Home, replaced};
-use crate::harness::{closed_port, configuration};
+use crate::harness::{closed_port, configuration, eventually};
 use crate::recorder::Recorder;
 use crate::stand_in::before;
 
@@ -62,6 +63,46 @@ async fn a_user_who_is_there_is_left_alone() {
     check(&again, 0, &format!("ada@example.com ({id}): is there already, and was not changed\n"), "");
     let shown = home.run(&["users", "show", id, "--json"]).await.stdout;
     assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), first["user"]);
+}
+
+#[tokio::test]
+async fn the_built_in_issuer_knows_groups_lists_everybody_and_lets_go() {
+    let (home, recorder) = closed_home().await;
+    let program = home.start().await;
+    let add = ["users", "add", "ada@example.com", "--group", "staff", "--group", "ops", "--role", "admin"];
+    assert_eq!(home.run(&add).await.code, Some(0));
+    let visitor = program.signed_in("ada@example.com").await;
+    assert_eq!(visitor.program().open("/").await.status, StatusCode::OK);
+    assert_eq!(recorder.last().values("x-forwarded-groups"), ["staff,ops"]);
+    assert_eq!(recorder.last().values("x-forwarded-roles"), ["admin"]);
+
+    let listed = home.run(&["users", "list", "--json"]).await;
+    let listed: Vec<Value> = serde_json::from_str(&listed.stdout).unwrap();
+    let addresses: Vec<&str> = listed.iter().map(|user| user["email"]["value"].as_str().unwrap()).collect();
+    assert_eq!(addresses, ["root@example.com", "ada@example.com"]);
+
+    let removed = home.run(&["users", "remove", "ada@example.com", "--yes"]).await;
+    let id = listed[1]["user_id"].as_str().unwrap();
+    check(&removed, 0, &format!("ada@example.com ({id}): removed, 1 session ended\n"), "");
+    eventually(async || visitor.program().open("/").await.status == StatusCode::UNAUTHORIZED).await;
+    check(&home.run(&["users", "show", id]).await, 1, "", &format!("error: there is no user `{id}`\n"));
+}
+
+#[tokio::test]
+async fn a_user_whose_phone_number_is_anothers_is_not_taken_for_one_who_is_there() {
+    let (home, _recorder) = closed_home().await;
+    let phone = ["--phone", "+12025550123"];
+    assert_eq!(home.run(&[&["users", "add", "ada@example.com"], &phone[..]].concat()).await.code, Some(0));
+    let taken = home.run(&[&["users", "add", "bob@example.com"], &phone[..]].concat()).await;
+    let said = "another user has the phone number, the user name or the external ID\n";
+    check(&taken, 1, "", &format!("error: bob@example.com was not added: {said}"));
+
+    home.write("users.csv", "email,username\nada@example.com,ada\ndan@example.com,dan\n");
+    assert_eq!(home.run(&["users", "import", "users.csv"]).await.code, Some(0));
+    home.write("users.csv", "email,username\ndan@example.com,dan\neve@example.com,dan\n");
+    let summary = "imported 1 of 2 rows (0 new, 1 there already, 1 failed)\n";
+    let expected = format!("error: users.csv:3: {said}{summary}");
+    check(&home.run(&["users", "import", "users.csv", "--parallel", "1"]).await, 1, "", &expected);
 }
 
 #[tokio::test]
