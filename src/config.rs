@@ -187,11 +187,12 @@ impl Settings {
             warnings,
         };
         // The parts know nothing of where the file is.
-        let paths =
-            [config.theme.logo.as_mut(), config.mosaic.as_mut().and_then(|mosaic| mosaic.client_secret_file.as_mut())];
         let of_issuer = config.issuer.iter_mut().flat_map(issuer::Config::paths);
-        for path in paths.into_iter().flatten().chain(of_issuer) {
+        for path in config.theme.logo.iter_mut().chain(of_issuer) {
             *path = config.directory.join(&*path);
+        }
+        if let Some(mosaic) = &mut config.mosaic {
+            mosaic.resolve(&config.directory);
         }
         config
     }

@@ -165,7 +165,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         }
     };
     connection.wording.claims = claims_wanted(config);
-    let mosaic = Mosaic::new(connection, clock.clone())?;
+    let mosaic = Mosaic::new(connection, clock.clone(), Arc::clone(&metrics))?;
     let plan = Plan::new(&config.identity_headers)?;
     let managed = Managed::new(&plan);
     let jar = Jar::new(config.public_url.is_secure());

@@ -4,15 +4,18 @@
 //! When to call, and what a visitor is told, is decided elsewhere.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::clock::{Clock, Timestamp};
+use crate::telemetry::Metrics;
 
+mod breaker;
 mod call;
+mod client_authentication;
 mod client_token;
 mod connection;
 mod error;
@@ -21,6 +24,7 @@ mod key_set;
 mod login;
 mod magic_link;
 mod one_time_code;
+mod pause;
 mod probe;
 mod sessions;
 mod signed_in;
@@ -29,6 +33,7 @@ mod users;
 mod wire;
 
 pub use call::Timeouts;
+pub use client_authentication::{AssertionKey, BadFile, ClientAuthentication, ClientCertificate, Method};
 pub use connection::{BadConnection, Connection};
 pub use error::Error;
 pub use login::{ClaimsRequest, Device, Login, Wording};
@@ -60,10 +65,22 @@ pub struct Config {
     pub token_url: Option<Url>,
     /// The client of the tenant's application.
     pub client_id: Option<String>,
+    /// How the client proves that it is the one.
+    pub client_authentication: Method,
     /// The file that holds the client's secret.
     pub client_secret_file: Option<PathBuf>,
     /// The environment variable that holds the client's secret.
     pub client_secret_env: Option<String>,
+    /// The private key that signs for the client, in PEM.
+    pub private_key_file: Option<PathBuf>,
+    /// What Mosaic calls that key, where it is not its thumbprint.
+    pub private_key_id: Option<String>,
+    /// The certificate that the client shows, with its chain, in PEM.
+    pub certificate_file: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    pub certificate_key_file: Option<PathBuf>,
+    /// Authorities that are trusted beside those of the system, in PEM.
+    pub certificate_authority_file: Option<PathBuf>,
     /// The `tid` of the tokens; with it, those of another tenant are refused.
     pub tenant_id: Option<String>,
     /// The resource of the application that access tokens are for; it becomes their `aud`.
@@ -82,6 +99,22 @@ pub struct Config {
     pub request_ids: bool,
     /// Tells Mosaic a lasting name of the browser.
     pub device_ids: bool,
+}
+
+impl Config {
+    /// Makes relative paths start at `directory`.
+    pub fn resolve(&mut self, directory: &Path) {
+        let files = [
+            &mut self.client_secret_file,
+            &mut self.private_key_file,
+            &mut self.certificate_file,
+            &mut self.certificate_key_file,
+            &mut self.certificate_authority_file,
+        ];
+        for file in files.into_iter().flatten() {
+            *file = directory.join(&*file);
+        }
+    }
 }
 
 /// Whose texts the mails have that Mosaic sends.
@@ -128,35 +161,50 @@ impl Mosaic {
     ///
     /// # Panics
     /// When the process has no TLS provider (`rustls::crypto::CryptoProvider::install_default`).
-    pub fn new(connection: Connection, clock: Clock) -> Result<Self, Error> {
-        Self::with_timeouts(connection, clock, Timeouts::default())
+    pub fn new(connection: Connection, clock: Clock, metrics: Arc<Metrics>) -> Result<Self, Error> {
+        Self::with_timeouts(connection, clock, metrics, Timeouts::default())
     }
 
     /// The same with other patience.
     ///
     /// # Errors
     /// As [`Mosaic::new`].
-    pub fn with_timeouts(connection: Connection, clock: Clock, timeouts: Timeouts) -> Result<Self, Error> {
-        let urls = [&connection.base_url, &connection.token_url, &connection.key_set_url];
-        let http = Http::new(&urls, timeouts, clock.clone())?;
-        let client_tokens = ClientTokens::new(&connection, http.clone(), clock.clone());
-        let keys = KeySet::new(connection.key_set_url.clone(), http.clone(), clock.clone());
+    pub fn with_timeouts(
+        connection: Connection,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        timeouts: Timeouts,
+    ) -> Result<Self, Error> {
+        let http = Http::new(connection.client(&timeouts)?, &timeouts, clock.clone(), metrics);
+        let to_tokens = http.to_another_part(timeouts.total);
+        let client_tokens = ClientTokens::new(&connection, to_tokens, clock.clone());
+        let to_keys = http.to_another_part(timeouts.key_set);
+        let keys = KeySet::new(connection.key_set_url.clone(), to_keys, clock.clone());
         Ok(Self(Arc::new(Inner { connection, clock, http, client_tokens, keys })))
     }
 
-    /// Whether a sign-in could work now: our client is accepted and tokens can be verified. Both are remembered, so
-    /// asking often is cheap.
+    /// Whether a sign-in could work now: our client is accepted, tokens can be verified, and calls are not held back
+    /// because they kept failing. Answers are remembered, so asking often is cheap.
     ///
     /// # Errors
     /// Why it could not.
     pub async fn probe(&self) -> Result<(), Error> {
-        self.0.client_tokens.get().await?;
-        self.0.keys.ready().await
+        let Inner { connection, http, client_tokens, keys, .. } = &*self.0;
+        if connection.token_url.origin() == connection.base_url.origin() {
+            // No call of the API is harmless, so a token from the same host says whether the host is back.
+            http.probe(client_tokens.renew_now()).await?;
+        } else {
+            http.probe(async { Ok(()) }).await?;
+        }
+        client_tokens.ready().await?;
+        keys.ready().await
     }
 
-    /// Whether Mosaic is worth a call: false for five seconds after it was out of reach or broken, until a call works.
+    /// Whether Mosaic is worth a call for a visitor: false for five seconds after it was out of reach or broken, and
+    /// while calls are held back because it keeps failing, until one works.
     pub fn is_reachable(&self) -> bool {
-        self.0.http.is_reachable()
+        let Inner { http, client_tokens, keys, .. } = &*self.0;
+        http.is_promising() && client_tokens.is_promising() && keys.is_promising()
     }
 
     /// Makes a call with our client's token. One that Mosaic no longer accepts is replaced once.
@@ -180,13 +228,13 @@ impl Mosaic {
         let Inner { http, client_tokens, .. } = &*self.0;
         let token = client_tokens.get().await?;
         let with = |token: &str| request(http).bearer_auth(token);
-        let answer = http.send(call, repeat, limit, || with(token.expose())).await?;
+        let answer = http.send(call, repeat, limit, || Ok(with(token.expose()))).await?;
         if answer.status != 401 {
             return Ok(answer);
         }
         client_tokens.forget(&token);
         let token = client_tokens.get().await?;
-        http.send(call, repeat, limit, || with(token.expose())).await
+        http.send(call, repeat, limit, || Ok(with(token.expose()))).await
     }
 
     fn wording(&self) -> &Wording {

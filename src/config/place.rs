@@ -154,7 +154,9 @@ impl<'t> Places<'t> {
         let is_secret = ["secret", "password", "token", "credential"].iter().any(|word| name.contains(word));
         // A URL with a user part, like `redis://:password@host`, complete or not.
         let has_user = raw.contains(':') && raw.contains('@');
-        if is_secret || has_user {
+        // A key that was pasted where its file belongs.
+        let is_key = raw.contains("PRIVATE KEY");
+        if is_secret || has_user || is_key {
             return None;
         }
         let mut seen: String = raw.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -208,6 +210,7 @@ mod tests {
         assert_eq!(seen("a = 5", "a"), Some("5".to_owned()));
         assert_eq!(seen("a = \"redis://:hunter2@host\"", "a"), None);
         assert_eq!(seen("client_secret_env = \"hunter2\"", "client_secret_env"), None);
+        assert_eq!(seen("a = '''-----BEGIN PRIVATE KEY-----\nhunter2'''", "a"), None);
         assert_eq!(seen("[a]\nb = 1", "a"), None);
         assert_eq!(seen("a = '''x\ny'''", "a"), Some("'''x y'''".to_owned()));
         let long = format!("a = '{}'", "x".repeat(200));

@@ -7,7 +7,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::gateway::administration::{Service, Users};
 use crate::identity::{EmailAddress, Identifier};
-use crate::mosaic::{ClientClaims, Device, Error, KeySetFound, MadeUpToken, Mosaic, SendMagicLink};
+use crate::mosaic::{ClientClaims, Device, Error, KeySetFound, MadeUpToken, Method, Mosaic, SendMagicLink};
 use crate::portal;
 use crate::session::Chain;
 
@@ -108,7 +108,7 @@ impl Tenant<'_> {
         match error {
             Error::ClientCredentials { message } => {
                 let message = format!("Mosaic does not accept the client {client} ({message})");
-                Finding::fail(CHECK, message).change(format!("mosaic.client_id or {}", self.secret()))
+                Finding::fail(CHECK, message).change(format!("mosaic.client_id or {}", self.proof()))
             }
             Error::RateLimited { .. } => Finding::warn(CHECK, "Mosaic limits the rate of calls for now"),
             error => Finding::fail(CHECK, format!("cannot {}", Chain(error))).change(self.address("token_url")),
@@ -250,10 +250,15 @@ impl Tenant<'_> {
         }
     }
 
-    /// The setting that names the place of the secret.
-    fn secret(&self) -> &'static str {
-        let is_variable = self.config.mosaic.as_ref().is_some_and(|mosaic| mosaic.client_secret_env.is_some());
-        if is_variable { "mosaic.client_secret_env" } else { "mosaic.client_secret_file" }
+    /// The setting that names what the client proves itself with.
+    fn proof(&self) -> &'static str {
+        let mosaic = self.config.mosaic.as_ref();
+        match mosaic.map(|mosaic| (mosaic.client_authentication, mosaic.client_secret_env.is_some())) {
+            Some((Method::PrivateKeyJwt, _)) => "mosaic.private_key_file",
+            Some((Method::TlsClientAuth | Method::SelfSignedTlsClientAuth, _)) => "mosaic.certificate_file",
+            Some((_, true)) => "mosaic.client_secret_env",
+            _ => "mosaic.client_secret_file",
+        }
     }
 }
 

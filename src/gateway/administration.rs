@@ -16,6 +16,7 @@ use crate::pages::Pages;
 use crate::session::cookie::Jar;
 use crate::session::{Admission, Sessions};
 use crate::store::{self, Location, Shared};
+use crate::telemetry::Metrics;
 
 /// The users, and where they are.
 pub struct Users {
@@ -118,7 +119,9 @@ impl Users {
                 (connection, Service::Issuer, place)
             }
         };
-        let mosaic = Mosaic::new(connection, clock).map_err(super::Error::from)?;
+        // Nobody scrapes a command.
+        let metrics = Arc::new(Metrics::new().map_err(super::Error::from)?);
+        let mosaic = Mosaic::new(connection, clock, metrics).map_err(super::Error::from)?;
         Ok(Self { mosaic, service, place, _open: open })
     }
 }

@@ -19,7 +19,7 @@ use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::issuer::{self, Issuer, OwnClient};
-use crate::mosaic::{Connection, Wording};
+use crate::mosaic::{ClientAuthentication, Connection, Wording};
 use crate::pages::Pages;
 use crate::portal;
 use crate::portal::answer::{Failure, Refusal};
@@ -101,8 +101,9 @@ impl Embedded {
             key_set_url: base("/cis/oidc/jwks"),
             issuer: Issuer::name(&self.settings.public_url),
             client_id: self.client.id.clone(),
-            client_secret: self.client.secret.clone(),
-            wording: Wording { request_ids: true, ..Wording::default() },
+            client_authentication: ClientAuthentication::SecretPost(self.client.secret.clone()),
+            certificate_authorities: Vec::new(),
+            wording: Wording::default(),
         }
     }
 

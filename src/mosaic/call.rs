@@ -1,18 +1,20 @@
-//! One HTTP exchange with Mosaic: limits, a line in the log, and whether Mosaic can be reached.
+//! One HTTP exchange with Mosaic: limits, second tries, whether it may be made at all, and what is noted of it.
 
 use std::error::Error as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
-use reqwest::{Client, RequestBuilder, redirect};
+use reqwest::{Client, RequestBuilder};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::breaker::{Breaker, Change, Turn};
 use super::error::{Error, Refusal};
+use super::pause::{self, Pauses};
 use crate::clock::{Clock, Timestamp};
 use crate::secret::{Secret, random_bytes};
+use crate::telemetry::Metrics;
 
 /// Bytes of an answer that are read at most; a key set has its own limit.
 pub(super) const ANSWER_LIMIT: usize = 64 * 1024;
@@ -26,7 +28,7 @@ pub struct Timeouts {
     pub total: Duration,
     /// Until a key set is there, second try included.
     pub key_set: Duration,
-    /// The longest pause before the second try of a read.
+    /// The longest pause before the second try of what may be repeated.
     pub pause: Duration,
 }
 
@@ -46,33 +48,40 @@ impl Default for Timeouts {
 pub(super) enum Repeat {
     /// What changes something is sent once, so that one click never sends two mails.
     Never,
-    /// A read.
+    /// What can be asked twice without harm.
     Once,
 }
 
-/// The HTTP client with everything that belongs to every call.
+/// The way to one part of Mosaic, with everything that belongs to every call. Clones share the circuit.
 #[derive(Clone)]
 pub(super) struct Http {
     client: Client,
     clock: Clock,
-    health: Arc<Health>,
-    pub(super) timeouts: Timeouts,
+    metrics: Arc<Metrics>,
+    breaker: Arc<Breaker>,
+    pauses: Arc<Pauses>,
+    /// The longest that a call may take, second try included.
+    budget: Duration,
+    /// The longest pause before the second try.
+    pause: Duration,
 }
 
 impl Http {
-    /// A client that goes straight to `urls`, follows no redirect and, where all of them are HTTPS, speaks nothing else.
-    pub(super) fn new(urls: &[&Url], timeouts: Timeouts, clock: Clock) -> Result<Self, Error> {
-        let client = Client::builder()
-            .user_agent(concat!("linkgate/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(timeouts.connect)
-            .timeout(timeouts.total)
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            .https_only(urls.iter().all(|url| url.scheme() == "https"))
-            .build()
-            .map_err(|error| Error::Setup(Arc::new(error)))?;
-        Ok(Self { client, clock, health: Arc::new(Health::default()), timeouts })
+    pub(super) fn new(client: Client, timeouts: &Timeouts, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        Self {
+            client,
+            clock,
+            metrics,
+            breaker: Arc::default(),
+            pauses: Arc::default(),
+            budget: timeouts.total,
+            pause: timeouts.pause,
+        }
+    }
+
+    /// The way to another part: with the same connections and a circuit of its own.
+    pub(super) fn to_another_part(&self, budget: Duration) -> Self {
+        Self { breaker: Arc::default(), budget, ..self.clone() }
     }
 
     pub(super) fn get(&self, url: &Url) -> RequestBuilder {
@@ -87,9 +96,34 @@ impl Http {
         self.client.delete(url.clone())
     }
 
-    /// Whether the latest exchange reached a working Mosaic, or a failed one is long enough ago to try again.
-    pub(super) fn is_reachable(&self) -> bool {
-        self.health.is_good(self.clock.now())
+    /// Whether nothing speaks against a call now.
+    pub(super) fn is_promising(&self) -> bool {
+        self.breaker.is_promising(self.clock.now())
+    }
+
+    /// Lets the next call through, though the circuit is open.
+    pub(super) fn hasten(&self) {
+        self.breaker.hasten(self.clock.now());
+    }
+
+    /// Finds out whether this part is left alone, and no longer has to be. Once a pause is over, `trial` says so in place
+    /// of a call.
+    ///
+    /// # Errors
+    /// [`Error::CircuitOpen`] during a pause, and what a trial failed with.
+    pub(super) async fn probe(&self, trial: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+        let turn = self.breaker.admit(self.clock.now()).map_err(|retry_after| Error::CircuitOpen { retry_after })?;
+        if !turn.is_trial() {
+            return Ok(());
+        }
+        let outcome = trial.await;
+        let now = self.clock.now();
+        match &outcome {
+            Ok(()) => self.note(turn.succeed_on_probation(now)),
+            Err(error) if error.is_outage() => self.note(turn.fail(now)),
+            Err(_) => {}
+        }
+        outcome
     }
 
     /// Sends what `request` makes and reads the answer up to `limit` bytes.
@@ -98,9 +132,10 @@ impl Http {
         call: &'static str,
         repeat: Repeat,
         limit: usize,
-        request: impl Fn() -> RequestBuilder,
+        request: impl Fn() -> Result<RequestBuilder, Error>,
     ) -> Result<Answer, Error> {
-        let first = self.exchange(call, limit, request()).await;
+        let begun = self.clock.now();
+        let first = self.exchange(call, limit, request()?.timeout(self.budget)).await;
         let is_worth_it = match &first {
             Ok(answer) => answer.status >= 500,
             Err(error) => matches!(error, Error::Unreachable(_)),
@@ -108,14 +143,22 @@ impl Http {
         if repeat == Repeat::Never || !is_worth_it {
             return first;
         }
-        self.pause().await;
-        self.exchange(call, limit, request()).await
+        self.rest().await;
+        let left = self.budget.saturating_sub(self.clock.now().since(begun));
+        if left.is_zero() {
+            return first;
+        }
+        match self.exchange(call, limit, request()?.timeout(left)).await {
+            // The first try opened the circuit, and says why.
+            Err(Error::CircuitOpen { .. }) => first,
+            second => second,
+        }
     }
 
     /// Waits a random part of the longest pause, so that the calls of many tasks do not come back together.
-    async fn pause(&self) {
+    async fn rest(&self) {
         let [part] = random_bytes::<1>();
-        let pause = self.timeouts.pause.mul_f64(f64::from(part) / 255.0);
+        let pause = self.pause.mul_f64(f64::from(part) / 255.0);
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
@@ -123,18 +166,56 @@ impl Http {
 
     async fn exchange(&self, call: &'static str, limit: usize, request: RequestBuilder) -> Result<Answer, Error> {
         let started = self.clock.now();
-        let outcome = receive(call, limit, request).await;
+        let turn = match self.admit(call, started) {
+            Ok(turn) => turn,
+            Err(error) => {
+                self.metrics.mosaic_call(call, "held_back", None);
+                tracing::debug!(mosaic.call = call, %error, "a call to Mosaic was held back");
+                return Err(error);
+            }
+        };
+        let outcome = receive(call, limit, request, &self.clock).await;
         let now = self.clock.now();
-        self.health.note(&outcome, now);
-        log(call, &outcome, now.since(started));
+        match &outcome {
+            Ok(answer) if answer.status == 429 => self.pauses.refused(call, answer.retry_after, now),
+            Ok(_) => self.pauses.served(call, now),
+            Err(_) => {}
+        }
+        self.note(if is_outage(&outcome) { turn.fail(now) } else { turn.succeed() });
+        let took = now.since(started);
+        self.metrics.mosaic_call(call, name(&outcome), Some(took));
+        log(call, &outcome, took);
         outcome
+    }
+
+    /// Leave to call, unless Mosaic asked for a pause or is left alone.
+    fn admit(&self, call: &'static str, now: Timestamp) -> Result<Turn<'_>, Error> {
+        match self.pauses.left(call, now) {
+            Some(left) => Err(Error::RateLimited { retry_after: Some(left) }),
+            None => self.breaker.admit(now).map_err(|retry_after| Error::CircuitOpen { retry_after }),
+        }
+    }
+
+    fn note(&self, change: Change) {
+        match change {
+            Change::Opened => {
+                self.metrics.mosaic_circuit_opened();
+                tracing::warn!("Mosaic keeps failing: it is left alone for a while");
+            }
+            Change::Closed => {
+                self.metrics.mosaic_circuit_closed();
+                tracing::info!("Mosaic answers again");
+            }
+            Change::StaysOpen | Change::None => {}
+        }
     }
 }
 
-async fn receive(call: &'static str, limit: usize, request: RequestBuilder) -> Result<Answer, Error> {
+async fn receive(call: &'static str, limit: usize, request: RequestBuilder, clock: &Clock) -> Result<Answer, Error> {
     let mut response = request.send().await?;
     let status = response.status().as_u16();
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = asked.and_then(|asked| pause::retry_after(asked, clock.now()));
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > limit {
@@ -143,6 +224,27 @@ async fn receive(call: &'static str, limit: usize, request: RequestBuilder) -> R
         body.extend_from_slice(&chunk);
     }
     Ok(Answer { call, status, retry_after, body: Secret::new(body) })
+}
+
+/// Whether the failure lies with Mosaic or the way there.
+fn is_outage(outcome: &Result<Answer, Error>) -> bool {
+    match outcome {
+        Ok(answer) => answer.status >= 500,
+        Err(error) => error.is_outage(),
+    }
+}
+
+/// What came of a call, in the words of the metrics.
+const fn name(outcome: &Result<Answer, Error>) -> &'static str {
+    match outcome {
+        Ok(Answer { status: 200..=299, .. }) => "ok",
+        Ok(Answer { status: 429, .. }) => "rate_limited",
+        Ok(Answer { status: 400..=499, .. }) => "refused",
+        Ok(Answer { status: 500.., .. }) => "server_fault",
+        Err(Error::TimedOut) => "timed_out",
+        Err(Error::Unreachable(_)) => "unreachable",
+        Ok(_) | Err(_) => "unexpected",
+    }
 }
 
 /// Says what was called and how it went: no address, no token, no code, no URL.
@@ -167,7 +269,7 @@ fn log(call: &str, outcome: &Result<Answer, Error>, duration: Duration) {
 pub(super) struct Answer {
     call: &'static str,
     pub(super) status: u16,
-    retry_after: Option<String>,
+    retry_after: Option<Duration>,
     body: Secret<Vec<u8>>,
 }
 
@@ -177,7 +279,7 @@ impl Answer {
         if statuses.contains(&self.status) {
             return Ok(self);
         }
-        Err(Refusal::read(self.call, self.status, self.retry_after.as_deref(), self.body.expose()))
+        Err(Refusal::read(self.call, self.status, self.retry_after, self.body.expose()))
     }
 
     /// The body as what the call is known to answer with.
@@ -195,57 +297,26 @@ impl Answer {
     }
 }
 
-/// Remembers when Mosaic was last found out of reach.
-#[derive(Debug)]
-struct Health(AtomicI64);
-
-/// For how long a failure keeps others from trying.
-const HOLD_BACK: Duration = Duration::from_secs(5);
-const GOOD: i64 = i64::MIN;
-
-impl Default for Health {
-    fn default() -> Self {
-        Self(AtomicI64::new(GOOD))
-    }
-}
-
-impl Health {
-    fn note(&self, outcome: &Result<Answer, Error>, now: Timestamp) {
-        let is_down = match outcome {
-            Ok(answer) => answer.status >= 500,
-            Err(error) => matches!(error, Error::Unreachable(_) | Error::TimedOut),
-        };
-        self.0.store(if is_down { now.unix_millis() } else { GOOD }, Ordering::Relaxed);
-    }
-
-    fn is_good(&self, now: Timestamp) -> bool {
-        let failed_at = Timestamp::from_unix_millis(self.0.load(Ordering::Relaxed));
-        // A clock that was set back must not prolong the wait.
-        now < failed_at || now.since(failed_at) >= HOLD_BACK
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answer(status: u16) -> Result<Answer, Error> {
-        Ok(Answer { call: "x", status, retry_after: None, body: Secret::new(Vec::new()) })
-    }
-
     #[test]
-    fn a_failure_holds_back_for_five_seconds_or_until_a_success() {
-        let at = Timestamp::from_unix_seconds;
-        let health = Health::default();
-        assert!(health.is_good(at(100)));
-        for failure in [answer(500), answer(503), Err(Error::TimedOut)] {
-            health.note(&failure, at(100));
-            assert!(!health.is_good(at(100)));
-            assert!(!health.is_good(at(104)));
-            assert!(health.is_good(at(105)));
-            assert!(health.is_good(at(99)), "the clock was set back");
-            health.note(&answer(404), at(101));
-            assert!(health.is_good(at(101)));
+    fn outcomes_have_few_names() {
+        let answer = |status| Ok(Answer { call: "x", status, retry_after: None, body: Secret::new(Vec::new()) });
+        let unexpected = Error::Unexpected { call: "x", status: 200, message: String::new() };
+        for (outcome, expected, is_down) in [
+            (answer(200), "ok", false),
+            (answer(204), "ok", false),
+            (answer(302), "unexpected", false),
+            (answer(404), "refused", false),
+            (answer(429), "rate_limited", false),
+            (answer(500), "server_fault", true),
+            (answer(599), "server_fault", true),
+            (Err(Error::TimedOut), "timed_out", true),
+            (Err(unexpected), "unexpected", false),
+        ] {
+            assert_eq!((name(&outcome), is_outage(&outcome)), (expected, is_down), "{outcome:?}");
         }
     }
 

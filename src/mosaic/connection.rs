@@ -1,7 +1,16 @@
 //! Where Mosaic is and as whom we call it: `[mosaic]` made complete and checked.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use reqwest::{Certificate, Client, redirect};
 use url::{Host, Url};
 
+use super::call::Timeouts;
+use super::client_authentication::{
+    AssertionKey, BadFile, ClientAuthentication, ClientCertificate, Method, read_authorities,
+};
+use super::error::Error;
 use super::{Config, Region, Wording};
 use crate::secret::Secret;
 use crate::setting::{BadSecret, SecretSource};
@@ -19,8 +28,10 @@ pub struct Connection {
     pub issuer: String,
     /// The client of the tenant's application; the `aud` of ID tokens.
     pub client_id: String,
-    /// The client's secret.
-    pub client_secret: Secret<String>,
+    /// How the client proves that it is the one.
+    pub client_authentication: ClientAuthentication,
+    /// Authorities that are trusted beside those of the system.
+    pub certificate_authorities: Vec<Certificate>,
     /// How calls are worded.
     pub wording: Wording,
 }
@@ -48,6 +59,21 @@ pub enum BadConnection {
         /// Why.
         #[source]
         source: BadSecret,
+    },
+    /// The method needs a file that is not named.
+    #[error("mosaic.{setting}: set the file that `client_authentication` needs")]
+    NoFile {
+        /// The setting.
+        setting: &'static str,
+    },
+    /// A file of keys or certificates is not what it must be.
+    #[error("mosaic.{setting}: cannot use the file")]
+    File {
+        /// The setting.
+        setting: &'static str,
+        /// Why.
+        #[source]
+        source: BadFile,
     },
     /// A URL that secrets must not travel to.
     #[error("mosaic.{setting}: expected an https:// URL without user, query or fragment (http:// works for loopback)")]
@@ -77,7 +103,8 @@ impl Config {
             key_set_url: checked("key_set_url", key_set_url)?,
             issuer: issuer.filter(|issuer| !issuer.is_empty()).ok_or(BadConnection::Issuer)?,
             client_id: self.client_id.clone().filter(|id| !id.is_empty()).ok_or(BadConnection::ClientId)?,
-            client_secret: self.client_secret()?,
+            client_authentication: self.client_authentication()?,
+            certificate_authorities: self.certificate_authorities()?,
             wording: self.wording(),
             base_url,
         })
@@ -94,6 +121,35 @@ impl Config {
         }
     }
 
+    /// The method with its secret, key or certificate.
+    ///
+    /// # Errors
+    /// When one of them is missing or cannot be used.
+    pub fn client_authentication(&self) -> Result<ClientAuthentication, BadConnection> {
+        let file = |setting, file: &Option<PathBuf>| file.clone().ok_or(BadConnection::NoFile { setting });
+        Ok(match self.client_authentication {
+            Method::ClientSecretPost => ClientAuthentication::SecretPost(self.client_secret()?),
+            Method::ClientSecretBasic => ClientAuthentication::SecretBasic(self.client_secret()?),
+            Method::PrivateKeyJwt => {
+                let key = file("private_key_file", &self.private_key_file)?;
+                ClientAuthentication::PrivateKeyJwt(AssertionKey::read(&key, self.private_key_id.as_deref())?)
+            }
+            Method::TlsClientAuth | Method::SelfSignedTlsClientAuth => {
+                let certificate = file("certificate_file", &self.certificate_file)?;
+                let key = file("certificate_key_file", &self.certificate_key_file)?;
+                ClientAuthentication::Certificate(ClientCertificate::read(&certificate, &key)?)
+            }
+        })
+    }
+
+    /// The authorities of `certificate_authority_file`.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn certificate_authorities(&self) -> Result<Vec<Certificate>, BadConnection> {
+        self.certificate_authority_file.as_deref().map_or(Ok(Vec::new()), read_authorities)
+    }
+
     fn client_secret(&self) -> Result<Secret<String>, BadConnection> {
         let (place, source) = match (&self.client_secret_file, &self.client_secret_env) {
             (Some(file), None) => ("file", SecretSource::File(file.clone())),
@@ -101,6 +157,28 @@ impl Config {
             _ => return Err(BadConnection::SecretPlace),
         };
         source.read().map_err(|source| BadConnection::Secret { place, source })
+    }
+}
+
+impl Connection {
+    /// An HTTP client that goes straight to Mosaic, follows no redirect, always verifies whom it talks to and, where all
+    /// addresses are HTTPS, speaks nothing else.
+    pub(super) fn client(&self, timeouts: &Timeouts) -> Result<Client, Error> {
+        let setup = |error| Error::Setup(Arc::new(error));
+        let urls = [&self.base_url, &self.token_url, &self.key_set_url];
+        let mut client = Client::builder()
+            .user_agent(concat!("linkgate/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(timeouts.connect)
+            .timeout(timeouts.total)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            .https_only(urls.iter().all(|url| url.scheme() == "https"))
+            .tls_certs_merge(self.certificate_authorities.iter().cloned());
+        if let ClientAuthentication::Certificate(certificate) = &self.client_authentication {
+            client = client.identity(certificate.identity().map_err(setup)?);
+        }
+        client.build().map_err(setup)
     }
 }
 

@@ -22,10 +22,16 @@ pub enum Error {
     /// Mosaic did not answer in time.
     #[error("get an answer from Mosaic in time")]
     TimedOut,
-    /// Mosaic refuses calls for now.
+    /// Mosaic keeps failing, so it was not asked.
+    #[error("call Mosaic: it failed too often a moment ago and is left alone for a while")]
+    CircuitOpen {
+        /// For how long still; nothing while another call finds out whether it works again.
+        retry_after: Duration,
+    },
+    /// Mosaic refuses calls for now, or did so a moment ago and was not asked again.
     #[error("call Mosaic: the rate limit is reached")]
     RateLimited {
-        /// How long Mosaic asks to wait, where it says so.
+        /// How long to wait, where Mosaic said so or a pause is under way.
         retry_after: Option<Duration>,
     },
     /// Mosaic is broken for now.
@@ -36,12 +42,15 @@ pub enum Error {
     },
     /// The token endpoint does not accept our client.
     #[error(
-        "get a client access token: Mosaic does not accept the client; check `client_id` and the client secret ({message})"
+        "get a client access token: Mosaic does not accept the client; check `client_id` and its secret, key or certificate ({message})"
     )]
     ClientCredentials {
         /// What Mosaic said, cut and cleaned.
         message: String,
     },
+    /// Our client cannot sign for itself.
+    #[error("sign a statement with `private_key_file`")]
+    ClientAssertion,
     /// Our client lacks a permission.
     #[error("call Mosaic: the client's roles do not permit it; give the client a role that does, or none")]
     NotPermitted,
@@ -114,12 +123,24 @@ impl Error {
 
     /// Whether Mosaic did not take the call from our client at all: what the call was about is as it was.
     pub const fn is_about_our_client(&self) -> bool {
-        matches!(self, Self::Setup(_) | Self::ClientCredentials { .. } | Self::NotPermitted | Self::AppNotFound)
+        matches!(
+            self,
+            Self::Setup(_)
+                | Self::ClientCredentials { .. }
+                | Self::ClientAssertion
+                | Self::NotPermitted
+                | Self::AppNotFound
+        )
     }
 
     /// Whether the same call may well succeed later.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::TimedOut | Self::RateLimited { .. } | Self::ServerFault { .. })
+        self.is_outage() || matches!(self, Self::CircuitOpen { .. } | Self::RateLimited { .. })
+    }
+
+    /// Whether Mosaic was asked and was out of reach or broken.
+    pub(super) const fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::TimedOut | Self::ServerFault { .. })
     }
 }
 
@@ -152,7 +173,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// Reads whichever of the four shapes the body has.
-    pub(super) fn read(call: &'static str, status: u16, retry_after: Option<&str>, body: &[u8]) -> Self {
+    pub(super) fn read(call: &'static str, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let said = text(&body["message"]).or_else(|| text(&body["error_description"]));
         let code = body["error_code"].as_str().or_else(|| body["error"].as_str());
@@ -160,7 +181,7 @@ impl Refusal {
         Self {
             call,
             status,
-            retry_after: retry_after.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs),
+            retry_after,
             code: word.unwrap_or_default().to_ascii_lowercase(),
             is_of_mosaic: said.is_some() || code.is_some() || body["error_code"].is_number(),
             message: said.unwrap_or_default(),
@@ -246,7 +267,7 @@ mod tests {
     use super::*;
 
     fn read(status: u16, body: &str) -> Error {
-        Refusal::read("send", status, Some("7"), body.as_bytes()).into_error()
+        Refusal::read("send", status, Some(Duration::from_secs(7)), body.as_bytes()).into_error()
     }
 
     /// Compares by what `Debug` shows, because a transport failure has no equality.
@@ -313,6 +334,7 @@ mod tests {
     fn only_passing_troubles_are_worth_a_later_try() {
         assert!(Error::TimedOut.is_transient());
         assert!(Error::RateLimited { retry_after: None }.is_transient());
+        assert!(Error::CircuitOpen { retry_after: Duration::ZERO }.is_transient());
         assert!(Error::ServerFault { status: 500 }.is_transient());
         assert!(!Error::NotPermitted.is_transient());
         assert!(!Error::InvalidCode.is_transient());

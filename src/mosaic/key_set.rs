@@ -60,11 +60,30 @@ impl KeySet {
         Arc::new(Self { http, clock, url, state: Mutex::default(), flight: SingleFlight::new() })
     }
 
-    /// The key with this ID.
+    /// What `check` says about a token that names the key `key_id`. Where it does not take the signature, the key may
+    /// have been replaced under its name, so the set is looked at again.
     ///
     /// # Errors
-    /// That there is none; or why the set could not be had, when that leaves the question open.
-    pub(super) async fn key(self: &Arc<Self>, key_id: &str) -> Result<Arc<PublicKey>, Error> {
+    /// Those of `check`; that there is no such key; or why the set could not be had, when that leaves the question open.
+    pub(super) async fn verify<T>(
+        self: &Arc<Self>,
+        key_id: &str,
+        check: impl Fn(&PublicKey) -> Result<T, id_token::Error>,
+    ) -> Result<T, Error> {
+        let key = self.key(key_id).await?;
+        match check(&key) {
+            Err(error @ (id_token::Error::Signature | id_token::Error::Algorithm)) => {
+                let is_another = |state: &State, now| state.find(key_id, now).is_some_and(|found| found != key);
+                self.refresh_unless(is_another).await;
+                let newer = self.state().find(key_id, self.clock.now()).filter(|found| *found != key);
+                newer.map_or(Err(error), |key| check(&key)).map_err(Error::Token)
+            }
+            checked => checked.map_err(Error::Token),
+        }
+    }
+
+    /// The key with this ID.
+    async fn key(self: &Arc<Self>, key_id: &str) -> Result<Arc<PublicKey>, Error> {
         self.refresh_unless(|state, now| state.is_fresh(now) && state.find(key_id, now).is_some()).await;
         let state = self.state();
         state.find(key_id, self.clock.now()).ok_or_else(|| state.why_not())
@@ -75,6 +94,11 @@ impl KeySet {
         self.refresh_unless(State::is_fresh).await;
         let state = self.state();
         state.usable(self.clock.now()).map(|_| ()).ok_or_else(|| state.why_not())
+    }
+
+    /// Whether tokens can be verified, or nothing is known against it.
+    pub(super) fn is_promising(&self) -> bool {
+        self.state().usable(self.clock.now()).is_some() || self.http.is_promising()
     }
 
     /// Fetches the set once for all who want it now, unless it will do or was tried a moment ago.
@@ -91,10 +115,7 @@ impl KeySet {
         if !self.state().begin_fetch(now) {
             return;
         }
-        let fetched = match tokio::time::timeout(self.http.timeouts.key_set, self.fetch()).await {
-            Ok(fetched) => fetched,
-            Err(_) => Err(Error::TimedOut),
-        };
+        let fetched = self.fetch().await;
         let mut state = self.state();
         match fetched {
             Ok(keys) => {
@@ -106,7 +127,7 @@ impl KeySet {
     }
 
     async fn fetch(&self) -> Result<Keys, Error> {
-        let request = || self.http.get(&self.url).timeout(self.http.timeouts.key_set);
+        let request = || Ok(self.http.get(&self.url));
         let answer = self.http.send("key_set", Repeat::Once, SIZE_LIMIT, request).await?;
         let answer = answer.with_status(&[200]).map_err(Refusal::into_error)?;
         let keys = parse(answer.body()).ok_or_else(|| answer.unexpected("not a key set"))?;

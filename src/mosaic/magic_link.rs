@@ -113,6 +113,8 @@ impl Mosaic {
     pub async fn authenticate_magic_link(&self, code: &str, login: &Login<'_>) -> Result<SignedIn, Error> {
         let url = below(&self.connection().base_url, &["cis", "v1", "auth", "link", "email", "authenticate"]);
         let body = self.wording().login(json!({ "code": code }), login, false);
+        // A code works once: without keys the tokens that it gives could not be believed.
+        self.keys().ready().await?;
         let asked_at = self.now();
         let answer = self.call("authenticate_magic_link", Repeat::Never, |http| http.post(&url).json(&body)).await?;
         let answer = answer.with_status(&[200]).map_err(|refusal| {

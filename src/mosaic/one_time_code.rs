@@ -63,6 +63,8 @@ impl Mosaic {
         let mut body = identified(identifier);
         body["passcode"] = json!(passcode);
         let body = self.wording().login(body, login, false);
+        // A code works once: without keys the tokens that it gives could not be believed.
+        self.keys().ready().await?;
         let asked_at = self.now();
         let answer = self.call("authenticate_code", Repeat::Never, |http| http.post(&url).json(&body)).await?;
         let answer = answer.with_status(&[200]).map_err(|refusal| match refusal.status {

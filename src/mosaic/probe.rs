@@ -98,7 +98,7 @@ impl Mosaic {
     /// When it cannot be had.
     pub async fn look_at_keys(&self) -> Result<KeySetFound, Error> {
         let url = &self.connection().key_set_url;
-        let answer = self.0.http.send("key_set", Repeat::Once, KEY_SET_LIMIT, || self.0.http.get(url)).await?;
+        let answer = self.0.http.send("key_set", Repeat::Once, KEY_SET_LIMIT, || Ok(self.0.http.get(url))).await?;
         let answer = answer.with_status(&[200]).map_err(Refusal::into_error)?;
         Ok(found(answer.body()))
     }

@@ -92,7 +92,7 @@ impl Mosaic {
     /// When Mosaic could not be made to end them.
     pub async fn end_sessions_of(&self, subject: &Subject) -> Result<(), Error> {
         let url = below(&self.connection().base_url, &["cis", "v1", "auth", "users", subject.as_str(), "sessions"]);
-        let answer = self.call("end_sessions_of", Repeat::Never, |http| http.delete(&url)).await?;
+        let answer = self.call("end_sessions_of", Repeat::Once, |http| http.delete(&url)).await?;
         match answer.with_status(&[200, 204]) {
             Ok(_) => Ok(()),
             Err(refusal) if refusal.is_gone() => Ok(()),

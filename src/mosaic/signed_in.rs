@@ -138,8 +138,7 @@ impl Mosaic {
 
     async fn verify_id_token(&self, token: &str) -> Result<IdToken, Error> {
         let token = Unverified::parse(token)?;
-        let key = self.keys().key(token.key_id()).await?;
-        Ok(token.id_token(&key, self.expected())?)
+        self.keys().verify(token.key_id(), |key| token.id_token(key, self.expected())).await
     }
 
     /// Makes sure that an access token that can be read is the same user's. Nothing is taken from it.
@@ -148,8 +147,7 @@ impl Mosaic {
             return Ok(());
         }
         let token = Unverified::parse(token)?;
-        let key = self.keys().key(token.key_id()).await?;
-        let found = token.access_token(&key, self.expected())?;
+        let found = self.keys().verify(token.key_id(), |key| token.access_token(key, self.expected())).await?;
         if found == *subject { Ok(()) } else { Err(id_token::Error::Claim("sub").into()) }
     }
 

@@ -11,6 +11,11 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 /// nobody's leaving ends it for the others, and none is left behind half done.
 pub(super) struct SingleFlight<T>(Mutex<Option<Weak<T>>>);
 
+enum Joined<T> {
+    UnderWay(Shared<BoxFuture<'static, T>>),
+    Begun(Shared<BoxFuture<'static, T>>),
+}
+
 type Weak<T> = WeakShared<BoxFuture<'static, T>>;
 
 impl<T: Clone> SingleFlight<T> {
@@ -22,13 +27,28 @@ impl<T: Clone> SingleFlight<T> {
     ///
     /// A task may end between a caller's look at a cache and its joining, so tasks look at the cache again.
     pub(super) fn join(&self, start: impl FnOnce() -> BoxFuture<'static, T>) -> Shared<BoxFuture<'static, T>> {
+        match self.join_or_begin(start) {
+            Joined::UnderWay(task) | Joined::Begun(task) => task,
+        }
+    }
+
+    /// The task that `start` makes, for somebody who runs it, unless one is under way.
+    pub(super) fn begin(&self, start: impl FnOnce() -> BoxFuture<'static, T>) -> Option<Shared<BoxFuture<'static, T>>> {
+        match self.join_or_begin(start) {
+            Joined::Begun(task) => Some(task),
+            Joined::UnderWay(_) => None,
+        }
+    }
+
+    fn join_or_begin(&self, start: impl FnOnce() -> BoxFuture<'static, T>) -> Joined<T> {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let under_way = slot.as_ref().and_then(WeakShared::upgrade).filter(|task| task.peek().is_none());
-        under_way.unwrap_or_else(|| {
-            let task = start().shared();
-            *slot = task.downgrade();
-            task
-        })
+        if let Some(task) = under_way {
+            return Joined::UnderWay(task);
+        }
+        let task = start().shared();
+        *slot = task.downgrade();
+        Joined::Begun(task)
     }
 }
 
@@ -69,6 +89,16 @@ mod tests {
         task.go.notify_one();
         assert_eq!((second.await, third.await), (1, 1));
         assert_eq!(task.runs.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_task_under_way_is_not_begun_again() {
+        let (flight, task) = (SingleFlight::new(), Task::default());
+        let begun = flight.begin(|| task.start()).expect("none is under way");
+        assert!(flight.begin(|| task.start()).is_none());
+        task.go.notify_one();
+        assert_eq!(begun.await, 1);
+        assert!(flight.begin(|| task.start()).is_some());
     }
 
     #[tokio::test]

@@ -127,7 +127,15 @@ impl Caller<'_> {
         if let Some(until) = portal.throttle.try_code(self.visit.client, &self.attempt.identifier).await? {
             return Ok(self.locked(until));
         }
-        let Some(code) = read(typed) else { return Ok(self.wrong()) };
+        let Some(code) = read(typed) else {
+            self.note("what was typed is no code");
+            return Ok(self.wrong());
+        };
+        // Mosaic knows one code for a user: another attempt's is not good for this one.
+        if !portal.attempts.owns_code(&self.attempt.identifier, &self.key).await? {
+            self.note("the newest code is another attempt's");
+            return Ok(self.wrong());
+        }
         if !portal.mosaic.is_reachable() {
             return Err(Refusal::SignInUnavailable.into());
         }
@@ -168,7 +176,7 @@ impl Caller<'_> {
             }
             // That there is no such user, or none who may sign in, is nobody's to know.
             error if matches!(error, MosaicError::WrongCode) || error.is_about_the_user() => {
-                tracing::info!(request.id = request_id, reason = %error, "did not redeem a code");
+                self.note(&error.to_string());
                 Ok(self.wrong())
             }
             error if error.is_transient() => {
@@ -188,7 +196,6 @@ impl Caller<'_> {
     }
 
     fn wrong(&self) -> Response {
-        self.portal.metrics.sign_in("refused");
         let page = self.portal.waiting_page(self.browser, &self.attempt, true);
         self.portal.refuser(self.visit).answer_with(&page, Refusal::WrongCode, self.headers)
     }

@@ -90,6 +90,11 @@ impl Portal {
     }
 
     async fn carry_out(&self, order: &Order) -> Result<(), Failed> {
+        // Before it is sent: who has the code can type it, whatever happens here meanwhile.
+        if order.way() == Way::Code || self.options.code_comes_with_link {
+            let attempt = &order.attempt;
+            self.attempts.own_code(&attempt.identifier, &order.key, attempt.expires_at).await?;
+        }
         let (mut subject, mut sent) = match self.subject_of(&order.attempt.identifier).await {
             Ok(subject) => (subject, self.send(order).await),
             Err(error) => (None, Err(error)),

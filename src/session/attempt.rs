@@ -227,6 +227,28 @@ impl Attempts {
         self.store.put(&name, &browser.seal().close(&name, &record), attempt.forgotten_at()).await
     }
 
+    /// Notes that from now on the newest code for `identifier` is this attempt's: an older one is no way into it.
+    ///
+    /// # Errors
+    /// When the store cannot keep it.
+    pub async fn own_code(
+        &self,
+        identifier: &Identifier,
+        key: &AttemptKey,
+        until: Timestamp,
+    ) -> Result<(), store::Error> {
+        self.store.put(&code_owner_name(identifier), key.0.as_bytes(), until).await
+    }
+
+    /// Whether the newest code for `identifier` is this attempt's.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn owns_code(&self, identifier: &Identifier, key: &AttemptKey) -> Result<bool, store::Error> {
+        let owner = self.store.get(&code_owner_name(identifier)).await?;
+        Ok(owner.as_deref() == Some(key.0.as_bytes()))
+    }
+
     /// Keeps what is known of a sending, apart from the attempt: link and code are sent in tasks of their own.
     ///
     /// # Errors
@@ -397,6 +419,10 @@ impl Attempts {
     pub async fn give_back(&self, key: &AttemptKey) -> Result<(), store::Error> {
         self.store.remove(&claim_name(&key.0)).await
     }
+}
+
+fn code_owner_name(identifier: &Identifier) -> String {
+    format!("code_of:{}", secret::fingerprint(&format!("{}:{}", identifier.kind(), identifier.value())))
 }
 
 fn sending_name(key: &AttemptKey, way: Way) -> String {

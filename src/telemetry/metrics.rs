@@ -18,6 +18,9 @@ pub struct Metrics {
     sign_ins: IntCounterVec,
     mails: IntCounterVec,
     queued_mails: IntGauge,
+    mosaic_calls: IntCounterVec,
+    mosaic_durations: HistogramVec,
+    mosaic_circuits: IntGauge,
 }
 
 /// Shown from the start, so that the first one of a kind is a step up from zero.
@@ -46,6 +49,18 @@ impl Metrics {
         let sign_ins = Opts::new("linkgate_sign_ins_total", "Steps of signing in and out, by what happened.");
         let mails = Opts::new("linkgate_issuer_mails_total", "Attempts to deliver the issuer's mails, by outcome.");
         let queued_mails = Opts::new("linkgate_issuer_mails_queued", "Mails of the issuer that wait in the queue.");
+        let mosaic_calls = Opts::new(
+            "linkgate_mosaic_calls_total",
+            "Tries to call Mosaic or the issuer, by call and by what came of them.",
+        );
+        let mosaic_durations = HistogramOpts::new(
+            "linkgate_mosaic_call_duration_seconds",
+            "From a call that was sent to its answer's end.",
+        );
+        let mosaic_circuits = Opts::new(
+            "linkgate_mosaic_circuit_open",
+            "How many of API, token endpoint and key set are left alone because they keep failing.",
+        );
         let build = Opts::new("linkgate_build_info", "The program that runs; always 1.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         let metrics = Self {
@@ -56,6 +71,9 @@ impl Metrics {
             sign_ins: IntCounterVec::new(sign_ins, &["event"])?,
             mails: IntCounterVec::new(mails, &["outcome"])?,
             queued_mails: IntGauge::with_opts(queued_mails)?,
+            mosaic_calls: IntCounterVec::new(mosaic_calls, &["call", "outcome"])?,
+            mosaic_durations: HistogramVec::new(mosaic_durations.buckets(BUCKETS.to_vec()), &["call"])?,
+            mosaic_circuits: IntGauge::with_opts(mosaic_circuits)?,
         };
         let build = IntGauge::with_opts(build)?;
         build.set(1);
@@ -72,6 +90,9 @@ impl Metrics {
         registry.register(Box::new(metrics.sign_ins.clone()))?;
         registry.register(Box::new(metrics.mails.clone()))?;
         registry.register(Box::new(metrics.queued_mails.clone()))?;
+        registry.register(Box::new(metrics.mosaic_calls.clone()))?;
+        registry.register(Box::new(metrics.mosaic_durations.clone()))?;
+        registry.register(Box::new(metrics.mosaic_circuits.clone()))?;
         registry.register(Box::new(build))?;
         Ok(metrics)
     }
@@ -101,6 +122,25 @@ impl Metrics {
     /// So many mails wait in the issuer's queue.
     pub fn mails_queued(&self, count: usize) {
         self.queued_mails.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A try to call Mosaic ended: `ok`, `refused`, `rate_limited`, `server_fault`, `timed_out`, `unreachable`,
+    /// `unexpected`, or `held_back` for one that was not sent and so `took` nothing.
+    pub fn mosaic_call(&self, call: &'static str, outcome: &'static str, took: Option<Duration>) {
+        self.mosaic_calls.with_label_values(&[call, outcome]).inc();
+        if let Some(took) = took {
+            self.mosaic_durations.with_label_values(&[call]).observe(took.as_secs_f64());
+        }
+    }
+
+    /// A part of Mosaic is left alone from now on because it keeps failing.
+    pub fn mosaic_circuit_opened(&self) {
+        self.mosaic_circuits.inc();
+    }
+
+    /// A part of Mosaic that was left alone is called again.
+    pub fn mosaic_circuit_closed(&self) {
+        self.mosaic_circuits.dec();
     }
 
     /// All of it, in the text format 0.0.4.
@@ -152,6 +192,7 @@ mod tests {
             "linkgate_issuer_mails_total{outcome=\"refused\"} 0".to_owned(),
             "linkgate_issuer_mails_total{outcome=\"retried\"} 0".to_owned(),
             "linkgate_issuer_mails_total{outcome=\"sent\"} 0".to_owned(),
+            "linkgate_mosaic_circuit_open 0".to_owned(),
             "linkgate_open_requests 0".to_owned(),
             "linkgate_sign_ins_total{event=\"asked\"} 0".to_owned(),
             "linkgate_sign_ins_total{event=\"code_sent\"} 0".to_owned(),
@@ -195,6 +236,25 @@ mod tests {
         metrics.sign_in("asked");
         let lines = lines(&metrics);
         for expected in ["linkgate_open_requests 1", "linkgate_sign_ins_total{event=\"asked\"} 2"] {
+            assert!(lines.iter().any(|line| line == expected), "{expected} in {lines:#?}");
+        }
+    }
+
+    #[test]
+    fn calls_to_mosaic_are_counted_and_those_that_were_sent_are_timed() {
+        let metrics = Metrics::new().expect("the metrics are well formed");
+        metrics.mosaic_call("token", "ok", Some(Duration::from_millis(20)));
+        metrics.mosaic_call("token", "held_back", None);
+        metrics.mosaic_circuit_opened();
+        metrics.mosaic_circuit_opened();
+        metrics.mosaic_circuit_closed();
+        let lines = lines(&metrics);
+        for expected in [
+            "linkgate_mosaic_calls_total{call=\"token\",outcome=\"ok\"} 1",
+            "linkgate_mosaic_calls_total{call=\"token\",outcome=\"held_back\"} 1",
+            "linkgate_mosaic_call_duration_seconds_count{call=\"token\"} 1",
+            "linkgate_mosaic_circuit_open 1",
+        ] {
             assert!(lines.iter().any(|line| line == expected), "{expected} in {lines:#?}");
         }
     }

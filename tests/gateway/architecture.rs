@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("demo", "origin pages"),
     ("admin", "origin telemetry"),
     ("issuer", "agent clock identity origin pages secret setting store telemetry"),
-    ("mosaic", "clock identity secret setting"),
+    ("mosaic", "clock identity secret setting telemetry"),
     ("session", "agent clock identity mosaic secret setting store"),
     ("portal", "agent clock identity mosaic origin pages secret session setting store telemetry"),
     ("proxy", "clock identity origin pages portal secret session setting telemetry"),
@@ -43,7 +43,7 @@ const HOMES: &[(&str, &str)] = &[
     ("csv", "cli/import*"),
     ("idna", "identity.rs"),
     ("jiff", "clock.rs issuer/mail/compose.rs issuer/users/details.rs"),
-    ("jsonwebtoken", "issuer/signing_key.rs mosaic/id_token*"),
+    ("jsonwebtoken", "issuer/signing_key.rs mosaic/client_authentication* mosaic/id_token*"),
     ("lettre", "issuer/mail/letter.rs issuer/mail/smtp.rs"),
     ("mimalloc", "main.rs"),
     ("minijinja", "issuer/mail* pages*"),
@@ -55,12 +55,13 @@ const HOMES: &[(&str, &str)] = &[
     ("redis", "store.rs store/redis*"),
     ("reqwest", "mosaic*"),
     ("rusqlite", "store/sqlite*"),
-    ("rustls", "doctor/web.rs gateway.rs mosaic/key_set/tests.rs"),
+    ("rustls", "doctor/web.rs gateway.rs mosaic/client_authentication* mosaic/key_set/tests.rs"),
     ("tokio_rustls", "doctor/web.rs"),
     ("tracing_subscriber", "telemetry.rs"),
     ("utoipa", "issuer*"),
     ("utoipa_axum", "issuer/api.rs"),
     ("woothee", "agent.rs"),
+    ("x509_parser", "mosaic/client_authentication*"),
 ];
 
 /// A file of `src`.

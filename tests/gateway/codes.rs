@@ -206,6 +206,21 @@ async fn an_outage_keeps_the_attempt_and_codes_that_are_not_set_up_show_in_the_l
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_belongs_to_the_attempt_that_asked_for_it() {
+    let stand_in = StandIn::start().await;
+    let gate = stand_in.gate().await;
+    let mut ada = waiting(&stand_in, &gate).await;
+    // Somebody else asks for a link to her address, and hears of the code that she was sent.
+    gate.clock.advance(Duration::from_secs(30));
+    let mut eve = visitor(&gate);
+    eve.ask_for_link(ADA, "/").await;
+    gate.running.settle().await;
+    assert_eq!(enter(&mut eve, "123456").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(stand_in.count(CODE_AUTHENTICATE), 0);
+    assert!(enter(&mut ada, "123456").await.gives_session());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn codes_can_be_switched_off() {
     let stand_in = StandIn::start().await;
     let gate = stand_in.gate_on(stand_in.memory(), |configuration| configuration + "[sign_in]\ncodes = false\n").await;

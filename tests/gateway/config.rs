@@ -410,6 +410,37 @@ upstream = "demo"
     assert_eq!(problems, format!("{}:5:22: mosaic.client_secret_file: the secret is empty", file.display()));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_private_key_is_found_beside_the_file_and_kept_from_others() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let scratch = Scratch::new("private-key");
+    let pair = rcgen::KeyPair::generate().expect("a key can be made");
+    let key = scratch.file("key.pem", pair.serialize_pem().as_bytes());
+    let config = r#"public_url = "https://app.example.com"
+[mosaic]
+region = "eu"
+client_id = "x"
+client_authentication = "private_key_jwt"
+private_key_file = "key.pem"
+[[route]]
+upstream = "demo"
+"#;
+    let file = scratch.file("gateway.toml", config.as_bytes());
+    let warnings_for = |mode| {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).expect("the file is ours");
+        let config = Config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
+        let mosaic = config.mosaic.as_ref().expect("there is [mosaic]");
+        assert!(mosaic.connection().is_ok());
+        config.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings_for(0o600), Vec::<String>::new());
+    let expected = "mosaic.private_key_file: other users of this machine can read or change the private key";
+    let found = warnings_for(0o644);
+    assert!(found.len() == 1 && found[0].contains(expected) && found[0].contains("chmod 600"), "{found:?}");
+}
+
 /// Pieces of real files: in any order they reach further than arbitrary characters.
 const PIECES: &[&str] = &[
     "[",

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
 
 use std::net::Ipv4Addr;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -14,10 +14,11 @@ use futures_util::future::join_all;
 use linkgate::clock::{Clock, Timestamp};
 use linkgate::identity::{EmailAddress, Identifier, Identity, Subject};
 use linkgate::mosaic::{
-    Connection, Device, EmailContent, Error, Login, Mosaic, NewUser, SendMagicLink, Sent, SignedIn, Timeouts,
-    UserStatus, Wording, id_token,
+    ClientAuthentication, Connection, Device, EmailContent, Error, Login, Mosaic, NewUser, SendMagicLink, Sent,
+    SignedIn, Timeouts, UserStatus, Wording, id_token,
 };
 use linkgate::secret::{Secret, base64url};
+use linkgate::telemetry::Metrics;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -25,8 +26,14 @@ use url::Url;
 use wiremock::matchers::{any, method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
+use crate::harness::eventually;
+
+mod authentication;
+mod breaker;
 mod client_token;
 mod codes;
+mod metrics;
+mod pauses;
 mod reach;
 mod redeeming;
 mod sending;
@@ -109,6 +116,7 @@ struct Story {
     server: MockServer,
     mosaic: Mosaic,
     clock: Clock,
+    metrics: Arc<Metrics>,
 }
 
 impl Story {
@@ -122,8 +130,10 @@ impl Story {
     async fn without_tokens() -> Self {
         let server = MockServer::start().await;
         let clock = Clock::manual(at(NOW));
-        let mosaic = client(&server.uri(), &server.uri(), &clock, Duration::from_secs(10));
-        let story = Self { server, mosaic, clock };
+        let metrics = metrics();
+        let connection = connection(&server.uri(), &server.uri());
+        let mosaic = client_with(connection, &clock, Duration::from_secs(10), &metrics);
+        let story = Self { server, mosaic, clock, metrics };
         story.answers("GET", "/cis/oidc/jwks", ResponseTemplate::new(200).set_body_json(key_set())).await;
         story
     }
@@ -140,6 +150,15 @@ impl Story {
 
     async fn answers(&self, verb: &str, route: &str, answer: ResponseTemplate) {
         Mock::given(method(verb)).and(path(route)).respond_with(answer).mount(&self.server).await;
+    }
+
+    /// Gives a call another answer until what is given back is dropped.
+    async fn meanwhile(&self, route: &str, answer: ResponseTemplate) -> Meanwhile {
+        let (meanwhile, route) = (Meanwhile(Arc::new(AtomicBool::new(true))), route.to_owned());
+        let lasts = meanwhile.0.clone();
+        let matches = move |request: &Request| lasts.load(Ordering::SeqCst) && request.url.path() == route;
+        Mock::given(matches).respond_with(answer).with_priority(1).mount(&self.server).await;
+        meanwhile
     }
 
     async fn says(&self, route: &str, status: u16, body: &Value) {
@@ -160,24 +179,45 @@ impl Story {
     }
 }
 
+/// While it lives, a call has another answer.
+struct Meanwhile(Arc<AtomicBool>);
+
+impl Drop for Meanwhile {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 fn client(base_url: &str, token_host: &str, clock: &Clock, total: Duration) -> Mosaic {
-    worded(base_url, token_host, clock, total, Wording::default())
+    client_with(connection(base_url, token_host), clock, total, &metrics())
 }
 
 fn worded(base_url: &str, token_host: &str, clock: &Clock, total: Duration, wording: Wording) -> Mosaic {
+    client_with(Connection { wording, ..connection(base_url, token_host) }, clock, total, &metrics())
+}
+
+fn client_with(connection: Connection, clock: &Clock, total: Duration, metrics: &Arc<Metrics>) -> Mosaic {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let timeouts = Timeouts { total, pause: Duration::ZERO, ..Timeouts::default() };
+    Mosaic::with_timeouts(connection, clock.clone(), metrics.clone(), timeouts).unwrap()
+}
+
+fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new().unwrap())
+}
+
+fn connection(base_url: &str, token_host: &str) -> Connection {
     let url = |text: String| Url::parse(&text).unwrap();
-    let connection = Connection {
+    Connection {
         base_url: url(base_url.to_owned()),
         token_url: url(format!("{token_host}/oidc/token")),
         key_set_url: url(format!("{base_url}/cis/oidc/jwks")),
         issuer: ISSUER.to_owned(),
         client_id: "client-1".to_owned(),
-        client_secret: Secret::new("s&cret".to_owned()),
-        wording,
-    };
-    let timeouts = Timeouts { total, pause: Duration::ZERO, ..Timeouts::default() };
-    Mosaic::with_timeouts(connection, clock.clone(), timeouts).unwrap()
+        client_authentication: ClientAuthentication::SecretPost(Secret::new("s&cret".to_owned())),
+        certificate_authorities: Vec::new(),
+        wording: Wording::default(),
+    }
 }
 
 async fn send(mosaic: &Mosaic) -> Result<Sent, Error> {

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::json;
 use wiremock::ResponseTemplate;
 
-use crate::harness::{Answer, Visitor, closed_port};
+use crate::harness::{Answer, Visitor, closed_port, eventually};
 use crate::stand_in::{ADA, AUTHENTICATE, CODE, HOST, SEND, StandIn, TOKEN, assert_signed_out, unready_gate, visitor};
 
 /// An answer without what differs from one request to the next.
@@ -92,6 +92,35 @@ async fn when_mosaic_is_known_to_be_down_every_address_gets_the_same_page() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mosaic_that_keeps_failing_is_left_alone_and_readiness_says_so_until_it_is_back() {
+    let stand_in = StandIn::start().await;
+    let gate = stand_in.gate().await;
+    let mut known = stand_in.signed_in(&gate).await;
+    stand_in.answer(SEND, ResponseTemplate::new(503));
+    for address in ["a@example.com", "b@example.com", "c@example.com"] {
+        stand_in.clock.advance(Duration::from_secs(5));
+        assert_eq!(visitor(&gate).ask_for_link(address, "/").await.location(), "/.linkgate/sign-in/sent");
+        gate.running.settle().await;
+    }
+    assert_eq!(stand_in.count(SEND), 4);
+    eventually(async || {
+        let ready = gate.admin("/health/ready").await;
+        ready.status == StatusCode::SERVICE_UNAVAILABLE
+            && ready.body.contains("mosaic: call Mosaic: it failed too often")
+    })
+    .await;
+    assert!(gate.admin("/metrics").await.body.lines().any(|line| line == "linkgate_mosaic_circuit_open 1"));
+    assert_sign_in_unavailable(&visitor(&gate).ask_for_link(ADA, "/").await);
+    assert_eq!(known.open("/").await.status, StatusCode::OK, "who is signed in notices nothing");
+
+    stand_in.recover(SEND);
+    stand_in.clock.advance(Duration::from_secs(30));
+    gate.ready().await;
+    stand_in.signed_in(&gate).await;
+    assert!(gate.admin("/metrics").await.body.lines().any(|line| line == "linkgate_mosaic_circuit_open 0"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failure_to_send_shows_in_no_answer() {
     let refusal = |status: u16, message: &str| {
         ResponseTemplate::new(status).set_body_json(json!({ "error_code": status.to_string(), "message": message }))
@@ -168,6 +197,8 @@ async fn a_link_that_comes_back_during_an_outage_works_after_it() {
         stand_in.hang_up(false);
         stand_in.recover(AUTHENTICATE);
         stand_in.recover(TOKEN);
+        // The pause that Mosaic asked for is kept.
+        stand_in.clock.advance(Duration::from_secs(1));
         let landed = visitor.open(&callback).await;
         assert_eq!(landed.location(), "/wanted");
         assert!(landed.gives_session(), "{landed:?}");

@@ -112,6 +112,12 @@ impl SmtpServer {
         events.filter(|event| event["event"] == kind).collect()
     }
 
+    /// The logins that were tried, once there are so many.
+    pub(crate) async fn logins(&self, count: usize) -> Vec<Value> {
+        eventually(async || self.events("login").len() >= count).await;
+        self.events("login")
+    }
+
     /// The mails that arrived, once there are so many; the story fails when there are more.
     pub(crate) async fn mails(&self, count: usize) -> Vec<Value> {
         eventually(async || self.events("mail").len() >= count).await;

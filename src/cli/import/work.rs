@@ -209,7 +209,11 @@ impl Caller<'_> {
                     self.limited_until.set(self.limited_until.get().max(Some(until)));
                 }
                 Err(error) if error.is_transient() && tries < TRIES => {
-                    if self.is_stopped_within(backoff(tries)).await {
+                    let pause = match error {
+                        Error::CircuitOpen { retry_after } => retry_after.max(backoff(tries)),
+                        _ => backoff(tries),
+                    };
+                    if self.is_stopped_within(pause).await {
                         return Outcome::Left;
                     }
                     tries += 1;

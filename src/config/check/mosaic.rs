@@ -5,7 +5,7 @@ use std::path::Path;
 use url::Url;
 
 use super::Check;
-use crate::mosaic::Config;
+use crate::mosaic::{BadConnection, Config, Method};
 use crate::origin::Origin;
 use crate::setting::{BadSecret, SecretSource};
 
@@ -40,6 +40,74 @@ impl Check<'_> {
         if self.lacks("mosaic.client_id") {
             self.refuse("mosaic.client_id", "is missing", "copy it from the application in the Mosaic portal");
         }
+        self.client_authentication(mosaic);
+    }
+
+    /// The method has what it needs, and nothing of another one stands beside it.
+    fn client_authentication(&mut self, mosaic: &Config) {
+        if self.is_broken("mosaic.client_authentication") {
+            return;
+        }
+        let method = mosaic.client_authentication;
+        let settings = [
+            ("client_secret_file", mosaic.client_secret_file.is_some()),
+            ("client_secret_env", mosaic.client_secret_env.is_some()),
+            ("private_key_file", mosaic.private_key_file.is_some()),
+            ("private_key_id", mosaic.private_key_id.is_some()),
+            ("certificate_file", mosaic.certificate_file.is_some()),
+            ("certificate_key_file", mosaic.certificate_key_file.is_some()),
+        ];
+        for (setting, is_set) in settings {
+            if is_set && !method.uses(setting) {
+                let message = format!("is not used: `client_authentication` is \"{}\"", method.as_str());
+                self.refuse(&format!("mosaic.{setting}"), message, "take it out, or choose the method that uses it");
+            }
+        }
+        match method {
+            Method::ClientSecretPost | Method::ClientSecretBasic => self.client_secret(mosaic),
+            Method::PrivateKeyJwt => self.keys(mosaic, &["private_key_file"]),
+            Method::TlsClientAuth | Method::SelfSignedTlsClientAuth => {
+                self.keys(mosaic, &["certificate_file", "certificate_key_file"]);
+            }
+        }
+        let mut resolved = mosaic.clone();
+        resolved.resolve(self.directory);
+        if let Err(BadConnection::File { setting, source }) = resolved.certificate_authorities() {
+            self.refuse(&format!("mosaic.{setting}"), source.to_string(), "");
+        }
+    }
+
+    /// The files that a method needs: there, usable, and closed to others where they hold a private key.
+    fn keys(&mut self, mosaic: &Config, needed: &[&str]) {
+        let mut is_complete = true;
+        for setting in needed {
+            let key = format!("mosaic.{setting}");
+            if self.lacks(&key) {
+                let hint = format!("\"{}\" needs it: name the PEM file", mosaic.client_authentication.as_str());
+                self.refuse(&key, "is missing", &hint);
+            }
+            is_complete &= !self.lacks(&key) && !self.is_broken(&key);
+        }
+        if !is_complete {
+            return;
+        }
+        let mut resolved = mosaic.clone();
+        resolved.resolve(self.directory);
+        if let Err(BadConnection::File { setting, source }) = resolved.client_authentication() {
+            self.refuse(&format!("mosaic.{setting}"), source.to_string(), "");
+        }
+        let private = [
+            ("mosaic.private_key_file", &resolved.private_key_file),
+            ("mosaic.certificate_key_file", &resolved.certificate_key_file),
+        ];
+        for (key, file) in private {
+            if file.as_deref().is_some_and(is_open_to_others) {
+                self.warn(key, "other users of this machine can read or change the private key", "chmod 600 the file");
+            }
+        }
+    }
+
+    fn client_secret(&mut self, mosaic: &Config) {
         let source = match (&mosaic.client_secret_file, &mosaic.client_secret_env) {
             (Some(_), Some(_)) => {
                 let message = "stands beside `client_secret_file`, and there is only one secret";

@@ -6,7 +6,9 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
 use crate::mosaic::call::Timeouts;
-use crate::secret::base64url;
+use crate::mosaic::{ClientAuthentication, Connection};
+use crate::secret::{Secret, base64url};
+use crate::telemetry::Metrics;
 
 fn modulus(bits: usize) -> String {
     base64url(&vec![0xff; bits / 8])
@@ -113,7 +115,19 @@ impl Published {
         let url = Url::parse(&format!("{}/jwks", server.uri())).unwrap();
         let clock = Clock::manual(Timestamp::from_unix_seconds(1_800_000_000));
         let timeouts = Timeouts { pause: Duration::ZERO, ..Timeouts::default() };
-        let http = Http::new(&[&url], timeouts, clock.clone()).unwrap();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let connection = Connection {
+            base_url: url.clone(),
+            token_url: url.clone(),
+            key_set_url: url.clone(),
+            issuer: String::new(),
+            client_id: String::new(),
+            client_authentication: ClientAuthentication::SecretPost(Secret::new(String::new())),
+            certificate_authorities: Vec::new(),
+            wording: crate::mosaic::Wording::default(),
+        };
+        let http = Http::new(connection.client(&timeouts).unwrap(), &timeouts, clock.clone(), metrics);
+        let http = http.to_another_part(timeouts.key_set);
         Self { server, keys: KeySet::new(url, http, clock.clone()), clock }
     }
 
@@ -174,6 +188,48 @@ async fn a_rotated_key_is_found_half_a_minute_after_the_last_fetch() {
     published.wait(1);
     assert!(published.knows("b").await && !published.knows("a").await);
     assert_eq!(published.fetches().await, 1);
+}
+
+#[tokio::test]
+async fn a_key_that_was_replaced_under_its_name_is_found_when_a_signature_does_not_match() {
+    let published = Published::start().await;
+    published.publish(&["a"]).await;
+    assert!(published.knows("a").await);
+    let replaced = json!({"keys": [key("n", json!(base64url(&[0xfe; 256])))]});
+    published.answer(ResponseTemplate::new(200).set_body_json(&replaced)).await;
+    let is_new = |key: &PublicKey| {
+        if key.modulus == [0xfe; 256] { Ok("new") } else { Err(id_token::Error::Signature) }
+    };
+    for _ in 0..100 {
+        let error = published.keys.verify("a", is_new).await.unwrap_err();
+        assert!(matches!(error, Error::Token(id_token::Error::Signature)), "{error:?}");
+    }
+    assert_eq!(published.fetches().await, 0, "it was fetched a moment ago");
+    published.wait(30);
+    let verified = futures_util::future::join_all((0..50).map(|_| published.keys.verify("a", is_new))).await;
+    assert!(verified.iter().all(|verified| matches!(verified, Ok("new"))), "{verified:?}");
+    assert_eq!(published.fetches().await, 1);
+}
+
+#[tokio::test]
+async fn signatures_of_nobody_cause_one_fetch_in_half_a_minute_and_take_no_key_away() {
+    let published = Published::start().await;
+    published.publish(&["a"]).await;
+    assert!(published.knows("a").await);
+    published.wait(30);
+    for _ in 0..100 {
+        let forged = published.keys.verify("a", |_| Err::<(), _>(id_token::Error::Signature)).await;
+        assert!(matches!(forged, Err(Error::Token(id_token::Error::Signature))));
+    }
+    assert_eq!(published.fetches().await, 2, "the first set, and one more look at it");
+    published.answer(ResponseTemplate::new(500)).await;
+    published.wait(30);
+    let forged = published.keys.verify("a", |_| Err::<(), _>(id_token::Error::Signature)).await;
+    assert!(matches!(forged, Err(Error::Token(id_token::Error::Signature))));
+    assert!(published.knows("a").await);
+    let wrong = published.keys.verify("a", |_| Err::<(), _>(id_token::Error::Expired)).await;
+    assert!(matches!(wrong, Err(Error::Token(id_token::Error::Expired))));
+    assert_eq!(published.fetches().await, 2, "one fetch and its second try");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A wrong file says where it is wrong, in which setting, what was seen there and what to do.
 
-use super::{LEAST, Scratch, check, check_after};
+use super::{Config, LEAST, Scratch, check, check_after};
 
 #[test]
 fn mistakes_of_syntax_are_all_placed() {
@@ -519,6 +519,88 @@ client_secret_env = "CARGO_PKG_NAME"
         r#"gateway.toml:2:1: issuer: stands beside [mosaic], and only one can sign visitors in
   hint: keep one of the two"#,
     );
+}
+
+/// What is wrong with a file whose `[mosaic]` says how the client proves who it is.
+#[track_caller]
+fn check_authentication(settings: &str, expected: &str) {
+    let head = "public_url = \"https://app.example.com\"\n[[route]]\nupstream = \"demo\"\n";
+    check(&format!("{head}[mosaic]\nregion = \"eu\"\nclient_id = \"x\"\n{settings}"), expected);
+}
+
+#[test]
+fn each_client_authentication_has_what_it_needs_and_nothing_else() {
+    check_authentication(
+        "client_authentication = \"private_key_jwt\"\nclient_secret_file = \"a\"\n",
+        r#"gateway.toml:4:1: mosaic.private_key_file: is missing
+  hint: "private_key_jwt" needs it: name the PEM file
+gateway.toml:8:22: mosaic.client_secret_file: is not used: `client_authentication` is "private_key_jwt"
+  hint: take it out, or choose the method that uses it"#,
+    );
+    check_authentication(
+        "client_authentication = \"tls_client_auth\"\nprivate_key_file = \"a\"\nprivate_key_id = \"b\"\n",
+        r#"gateway.toml:4:1: mosaic.certificate_file: is missing
+  hint: "tls_client_auth" needs it: name the PEM file
+gateway.toml:4:1: mosaic.certificate_key_file: is missing
+  hint: "tls_client_auth" needs it: name the PEM file
+gateway.toml:8:20: mosaic.private_key_file: is not used: `client_authentication` is "tls_client_auth" (seen: "a")
+  hint: take it out, or choose the method that uses it
+gateway.toml:9:18: mosaic.private_key_id: is not used: `client_authentication` is "tls_client_auth" (seen: "b")
+  hint: take it out, or choose the method that uses it"#,
+    );
+    check_authentication(
+        "client_authentication = \"client_secret_basic\"\ncertificate_file = \"a\"\n",
+        r#"gateway.toml:4:1: mosaic.client_secret_file: is missing
+  hint: name the file that holds the secret, or its environment variable in `client_secret_env`
+gateway.toml:8:20: mosaic.certificate_file: is not used: `client_authentication` is "client_secret_basic" (seen: "a")
+  hint: take it out, or choose the method that uses it"#,
+    );
+    check_authentication(
+        "client_authentication = \"password\"\n",
+        "gateway.toml:7:25: mosaic.client_authentication: expected \"client_secret_post\", \"client_secret_basic\", \
+         \"private_key_jwt\", \"tls_client_auth\" or \"self_signed_tls_client_auth\" (seen: \"password\")",
+    );
+}
+
+#[test]
+fn keys_and_certificates_of_the_client_are_looked_at() {
+    let scratch = Scratch::new("client-keys");
+    let pair = || rcgen::KeyPair::generate().expect("a key can be made");
+    let (own, other) = (pair(), pair());
+    let certificate = rcgen::CertificateParams::default().self_signed(&own).expect("it can be signed").pem();
+    scratch.file("own.pem", own.serialize_pem().as_bytes());
+    scratch.file("other.pem", other.serialize_pem().as_bytes());
+    scratch.file("certificate.pem", certificate.as_bytes());
+    scratch.file("none.pem", b"hunter2");
+    let problems_of = |settings: &str| {
+        let head =
+            "public_url = \"https://app.example.com\"\n[[route]]\nupstream = \"demo\"\n[mosaic]\nregion = \"eu\"\n";
+        let text = format!("{head}client_id = \"x\"\n{settings}");
+        let parsed = Config::parse(&text, &scratch.0.join("gateway.toml"));
+        parsed.map(|_| ()).map_err(|problems| {
+            problems.iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect::<Vec<_>>()
+        })
+    };
+    let jwt =
+        |key: &str| problems_of(&format!("client_authentication = \"private_key_jwt\"\nprivate_key_file = \"{key}\""));
+    let tls = |certificate: &str, key: &str| {
+        let files = format!("certificate_file = \"{certificate}\"\ncertificate_key_file = \"{key}\"");
+        problems_of(&format!("client_authentication = \"self_signed_tls_client_auth\"\n{files}"))
+    };
+    let refused = |problem: &str| Err(vec![problem.to_owned()]);
+    assert_eq!(jwt("own.pem"), Ok(()));
+    let no_key = "there is no private key in it: expected PEM without a passphrase";
+    assert_eq!(jwt("none.pem"), refused(&format!("mosaic.private_key_file: {no_key}")));
+    let no_file = "the file cannot be read: No such file or directory (os error 2)";
+    assert_eq!(jwt("nowhere.pem"), refused(&format!("mosaic.private_key_file: {no_file}")));
+    assert_eq!(tls("certificate.pem", "own.pem"), Ok(()));
+    let no_certificate = "there is no certificate in it: expected PEM";
+    assert_eq!(tls("own.pem", "own.pem"), refused(&format!("mosaic.certificate_file: {no_certificate}")));
+    assert_eq!(tls("certificate.pem", "none.pem"), refused(&format!("mosaic.certificate_key_file: {no_key}")));
+    let other = "is the key of another certificate than the one in `certificate_file`";
+    assert_eq!(tls("certificate.pem", "other.pem"), refused(&format!("mosaic.certificate_key_file: {other}")));
+    let authority = problems_of("client_secret_env = \"CARGO_PKG_NAME\"\ncertificate_authority_file = \"own.pem\"");
+    assert_eq!(authority, refused(&format!("mosaic.certificate_authority_file: {no_certificate}")));
 }
 
 #[test]

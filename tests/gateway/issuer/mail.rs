@@ -163,7 +163,7 @@ async fn a_login_that_is_refused_loses_nothing() {
     let mailing = Mailing::of(&world);
     world.send_to("ada@example.com").await;
     assert_eq!(mailing.trouble().await, "failed to log in: the server answered 535 5.7.8");
-    assert_eq!(server.events("login")[0]["tls"], true);
+    assert_eq!(server.logins(1).await[0]["tls"], true);
     drop(server);
 
     let server = host.start(Manner::USUAL).await;
@@ -413,7 +413,7 @@ async fn a_server_can_be_tried_out_without_a_mail() {
     host.write_password("wrong");
     let refused = Err("failed to log in: the server answered 535 5.7.8".to_owned());
     assert_eq!(config.probe("app.example.com").await, refused);
-    assert_eq!((server.events("login").len(), server.events("mail").len()), (2, 0));
+    assert_eq!((server.logins(2).await.len(), server.events("mail").len()), (2, 0));
 }
 
 #[tokio::test]

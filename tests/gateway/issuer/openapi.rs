@@ -82,7 +82,7 @@ async fn schemathesis_finds_nothing_that_is_not_as_documented() {
             .args(["--phases", "examples,coverage,fuzzing,stateful"])
             .args(["--max-examples", "20", "--generation-deterministic"])
             .args(["--no-shrink", "--continue-on-failure", "--suppress-health-check", "all", "--no-color"])
-            .args(["--workers", "2", "--request-timeout", "20"])
+            .args(["--workers", "1", "--request-timeout", "20"])
             .current_dir(env!("CARGO_TARGET_TMPDIR"))
             .stdin(Stdio::null())
             .output()

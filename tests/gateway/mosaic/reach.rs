@@ -3,10 +3,10 @@
 use super::*;
 
 /// Accepts connections and drops each after its first bytes; counts them.
-async fn hang_up() -> (String, std::sync::Arc<AtomicU32>) {
+async fn hang_up() -> (String, Arc<AtomicU32>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let count = std::sync::Arc::new(AtomicU32::new(0));
+    let count = Arc::new(AtomicU32::new(0));
     let seen = count.clone();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -79,4 +79,35 @@ async fn a_probe_needs_token_and_keys_and_remembers_both() {
     assert_eq!(story.server.received_requests().await.unwrap().len(), 2);
     let story = Story::without_tokens().await;
     assert!(story.mosaic.probe().await.is_err());
+}
+
+#[tokio::test]
+async fn a_read_is_tried_again_only_within_the_time_that_a_call_may_take() {
+    for (seconds, tries) in [(9, 2), (10, 1)] {
+        let story = Story::start().await;
+        let clock = story.clock.clone();
+        let slow = move |_: &Request| {
+            clock.advance(Duration::from_secs(seconds));
+            ResponseTemplate::new(503)
+        };
+        let route = "/cis/v1/users/user-1";
+        Mock::given(path(route)).respond_with(slow).mount(&story.server).await;
+        let found = story.mosaic.user(&subject("user-1")).await;
+        same(&found, &Error::ServerFault { status: 503 }, "the answer of the last try");
+        assert_eq!(story.requests(route).await.len(), tries, "after {seconds} s");
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_works_after_the_key_was_replaced_under_its_name() {
+    let story = Story::start().await;
+    let mut old = key_set();
+    old["keys"][0]["n"] = json!(base64url(&[0xfe; 256]));
+    let published = story.meanwhile("/cis/oidc/jwks", ResponseTemplate::new(200).set_body_json(old)).await;
+    story.mosaic.probe().await.unwrap();
+    drop(published);
+    story.says(AUTHENTICATE, 200, &tokens(&id_claims())).await;
+    story.clock.advance(Duration::from_secs(30));
+    story.authenticate().await.unwrap();
+    assert_eq!(story.requests("/cis/oidc/jwks").await.len(), 2);
 }
