@@ -8,13 +8,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, Problems};
+use crate::config::{Config, Problems, Purpose};
 
 mod administration;
 mod check;
 mod doctor;
 mod health;
 mod import;
+mod keys;
 mod output;
 mod run;
 mod sessions;
@@ -37,11 +38,21 @@ struct Arguments {
 enum Command {
     /// Run the gateway (the default)
     Run,
+    /// Run the built-in issuer alone, for other programs and other machines' gateways
+    Issuer,
     /// Check the configuration: every problem at once, with its place
     Check {
         /// Print one JSON object instead of lines
         #[arg(long)]
         json: bool,
+        /// Check it for `linkgate issuer`
+        #[arg(long)]
+        issuer: bool,
+    },
+    /// Look after the issuer's signing keys
+    Keys {
+        #[command(subcommand)]
+        command: keys::Command,
     },
     /// Ask a running gateway whether it is ready, for container health checks
     Health,
@@ -74,8 +85,12 @@ pub fn main() -> ExitCode {
     };
     let config = &arguments.config;
     match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(config),
-        Command::Check { json } => check::check(config, json),
+        Command::Run => run::run(config, Purpose::Gateway),
+        Command::Issuer => run::run(config, Purpose::IssuerAlone),
+        Command::Check { json, issuer } => {
+            check::check(config, if issuer { Purpose::IssuerAlone } else { Purpose::Gateway }, json)
+        }
+        Command::Keys { command } => keys::keys(config, &command),
         Command::Health => health::health(config),
         Command::Doctor { json } => doctor::doctor(config, json),
         Command::Users(command) => users::users(config, command),
@@ -84,12 +99,25 @@ pub fn main() -> ExitCode {
 }
 
 /// Loads the configuration, or says everything that is wrong with it.
-fn load(file: &Path) -> Result<Config, ExitCode> {
+fn load(file: &Path, purpose: Purpose) -> Result<Config, ExitCode> {
+    refuse(Config::load_for(purpose, file))
+}
+
+/// The same where it makes no difference whether the file is for a gateway or for the issuer alone.
+fn load_any(file: &Path) -> Result<Config, ExitCode> {
+    refuse(any(file))
+}
+
+fn any(file: &Path) -> Result<Config, Problems> {
+    Config::load(file).or_else(|problems| Config::load_for(Purpose::IssuerAlone, file).map_err(|_| problems))
+}
+
+fn refuse(loaded: Result<Config, Problems>) -> Result<Config, ExitCode> {
     let refuse = |problems: Problems| {
         for problem in &problems {
             say(&format!("error: {problem}\n"));
         }
         ExitCode::from(WRONG)
     };
-    Config::load(file).map_err(refuse)
+    loaded.map_err(refuse)
 }

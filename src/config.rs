@@ -59,7 +59,7 @@ pub struct Config {
     pub issuer: Option<issuer::Config>,
     /// `[identity_headers]`
     pub identity_headers: headers::Config,
-    /// `[[route]]`, at least one.
+    /// `[[route]]`, at least one for a gateway.
     pub route: Vec<route::Config>,
     /// The directory of the file, absolute: relative paths in the file start here.
     pub directory: PathBuf,
@@ -118,23 +118,48 @@ impl Default for Settings {
     }
 }
 
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A gateway, with the built-in issuer or without.
+    Gateway,
+    /// The built-in issuer alone.
+    IssuerAlone,
+}
+
 impl Config {
-    /// Reads and checks the file at `path`.
+    /// Reads and checks the file at `path` for a gateway.
     ///
     /// # Errors
     /// With everything that is wrong, or why the file cannot be read.
     pub fn load(path: &Path) -> Result<Self, Problems> {
+        Self::load_for(Purpose::Gateway, path)
+    }
+
+    /// Reads and checks the file at `path` for `purpose`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_for(purpose: Purpose, path: &Path) -> Result<Self, Problems> {
         let refuse = |problem| Problems::new(vec![problem]);
         let bytes = std::fs::read(path).map_err(|error| refuse(unreadable(path, &error)))?;
         let text = str::from_utf8(&bytes).map_err(|error| refuse(not_utf_8(path, &bytes[..error.valid_up_to()])))?;
-        Self::parse(text, path)
+        Self::parse_for(purpose, text, path)
     }
 
-    /// Reads and checks `text`, which is the content of `path`.
+    /// Reads and checks `text`, which is the content of `path`, for a gateway.
     ///
     /// # Errors
     /// With everything that is wrong.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Problems> {
+        Self::parse_for(Purpose::Gateway, text, path)
+    }
+
+    /// Reads and checks `text`, which is the content of `path`, for `purpose`.
+    ///
+    /// # Errors
+    /// With everything that is wrong.
+    pub fn parse_for(purpose: Purpose, text: &str, path: &Path) -> Result<Self, Problems> {
         if text.trim().is_empty() {
             let hint = "the gateway.toml that comes with linkgate runs as it stands";
             return Err(Problems::new(vec![Problem::of_file(path.to_owned(), "is empty".to_owned(), Some(hint))]));
@@ -146,7 +171,7 @@ impl Config {
         let Some(settings) = read::settings(table, &places, &mut problems) else {
             return Err(Problems::new(problems));
         };
-        let mut findings = check::check(&settings, &places, &directory, &problems);
+        let mut findings = check::check(&settings, purpose, &places, &directory, &problems);
         problems.extend(findings.problems);
         problem::in_order(&mut findings.warnings);
         match settings.public_url.clone() {

@@ -16,10 +16,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin, Readiness};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::identity::headers::{BadHeaderName, Plan};
 use crate::identity::{ClaimPath, IdentifierKind};
+use crate::issuer::Issuer;
 use crate::mosaic::{self, BadConnection, ClaimsRequest, EmailTemplate, Mosaic};
 use crate::pages::{self, Pages};
 use crate::portal::organization::Organizations;
@@ -35,8 +36,11 @@ use crate::telemetry::Metrics;
 use crate::{demo, store::OpenError};
 
 pub mod administration;
+mod alone;
 mod embedded;
+mod late;
 
+pub use alone::{RunningIssuer, start_issuer, start_issuer_with};
 use embedded::Embedded;
 
 /// Why the gateway cannot start.
@@ -71,6 +75,15 @@ pub enum Error {
     /// An upstream is none.
     #[error("prepare the routes")]
     Upstream(#[from] BadUpstream),
+    /// The issuer's listener for other programs.
+    #[error("open the issuer to other programs")]
+    Issuer(#[from] crate::issuer::tls::ListenerError),
+    /// The signing keys cannot be changed.
+    #[error("change the signing keys")]
+    Keys(#[from] crate::issuer::Error),
+    /// There is no built-in issuer.
+    #[error("find the signing keys: there is no [issuer]")]
+    NoIssuer,
     /// Metrics cannot be registered.
     #[error("prepare the metrics")]
     Metrics(#[from] crate::telemetry::Error),
@@ -95,6 +108,18 @@ impl Error {
     }
 }
 
+/// Makes a new signing key for the issuer that `config` describes; says when it begins to sign.
+///
+/// # Errors
+/// When there is no issuer, the store fails, or another instance changes the keys at this moment.
+pub async fn rotate_keys(config: &Config, clock: Clock) -> Result<Timestamp, Error> {
+    if config.issuer.is_none() {
+        return Err(Error::NoIssuer);
+    }
+    let store = store::open(&config.session.store, &config.directory, clock.clone())?;
+    Ok(Issuer::rotate_keys(&store, &clock).await?)
+}
+
 /// Makes aws-lc-rs the process's crypto provider. Must come before anything that speaks TLS; coming again is fine.
 pub fn install_crypto() {
     // Somebody else's provider in this process would be aws-lc-rs as well: the crate has no other back end.
@@ -107,8 +132,10 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where the operator is served.
     pub admin_address: SocketAddr,
-    /// Where the built-in issuer is served, with one.
+    /// Where the built-in issuer is served to the gateway itself, with one.
     pub issuer_address: Option<SocketAddr>,
+    /// Where it is served to other programs, if it is.
+    pub open_issuer_address: Option<SocketAddr>,
     /// Tells the proxy to take no more connections.
     stop: watch::Sender<bool>,
     /// Tells everything that open requests may still need: the issuer, the demo, health.
@@ -159,7 +186,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
     let (mut connection, embedded) = match &config.mosaic {
         Some(mosaic) => (mosaic.connection()?, None),
         None => {
-            let embedded = Embedded::new(config, &store, &clock, &pages, bind("issuer", loopback())?)?;
+            let embedded = Embedded::new(config, &store, &clock, &pages)?;
             embedded.make().await;
             (embedded.connection(), Some(embedded))
         }
@@ -205,9 +232,10 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         Admin { readiness: readiness.clone(), metrics: Arc::clone(&metrics), hosts: config.admin.hosts.clone() };
     helpers.push(serve(admin_listener, admin::router(admin), closing.clone()));
     let issuer_address = embedded.as_ref().map(Embedded::address);
+    let open_issuer_address = embedded.as_ref().and_then(Embedded::open_address);
     let mailing = embedded.map(|embedded| {
-        let (mailing, served) = embedded.serve(closing.clone(), metrics, readiness.clone());
-        helpers.push(served);
+        let (mailing, served) = embedded.serve(&closing, metrics, readiness.clone());
+        helpers.extend(served);
         mailing
     });
     helpers.push(tokio::spawn(listen_for_ends(Arc::clone(&sessions), closing.clone())));
@@ -217,6 +245,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         address,
         admin_address,
         issuer_address,
+        open_issuer_address,
         stop,
         close,
         stop_timeout,

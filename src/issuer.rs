@@ -4,6 +4,7 @@
 //! development mailbox are mounted on the public origin. Everything it knows is in the store, so several
 //! instances over one store are one issuer.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,17 +13,19 @@ use axum::Router;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::identity::EmailAddress;
 use crate::origin::Origin;
 use crate::pages::Pages;
+use crate::setting::{self, Span};
+use crate::store;
 use crate::telemetry::Metrics;
-use crate::{setting, store};
 
 mod api;
 mod client;
 mod groups;
 mod identifier;
+mod key_ring;
 mod link;
 mod link_page;
 mod login;
@@ -37,18 +40,25 @@ mod refresh;
 mod sessions;
 mod signing_key;
 mod tenant;
+pub mod tls;
 mod tokens;
 mod user_list;
 mod users;
 
-pub use client::{Config as ClientConfig, Error as ClientError, OwnClient};
+pub use client::{BadCredential, Config as ClientConfig, Error as ClientError, Method, OwnClient};
 pub use mail::Config as MailConfig;
 pub use one_time_code::Config as Codes;
 
 /// `[issuer]`
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Where other programs call the API, beside the gateway. Without it they cannot.
+    pub listen: Option<SocketAddr>,
+    /// How programs write the address of the API; follows from `listen` otherwise.
+    pub url: Option<Origin>,
+    /// How long one key signs tokens.
+    pub key_lifetime: Span,
     /// Mail lands on a page instead of in a mailbox; for development on this machine only.
     pub mailbox: bool,
     /// `[issuer.mail]`: there exactly when `mailbox` is off.
@@ -61,13 +71,33 @@ pub struct Config {
     pub codes: one_time_code::Config,
     /// Programs that may call the API.
     pub client: Vec<client::Config>,
+    /// `[issuer.tls]`
+    #[serde(deserialize_with = "setting::optional_table")]
+    pub tls: Option<tls::Config>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            url: None,
+            key_lifetime: Span::days(30),
+            mailbox: false,
+            mail: None,
+            user: Vec::new(),
+            codes: Codes::default(),
+            client: Vec::new(),
+            tls: None,
+        }
+    }
 }
 
 impl Config {
     /// The files that it names.
     pub fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let of_clients = self.client.iter_mut().flat_map(client::Config::paths);
-        of_clients.chain(self.mail.iter_mut().flat_map(|mail| mail.paths()).flatten())
+        let of_tls = self.tls.iter_mut().flat_map(tls::Config::paths);
+        of_clients.chain(of_tls).chain(self.mail.iter_mut().flat_map(|mail| mail.paths()).flatten())
     }
 }
 
@@ -93,6 +123,10 @@ pub struct DeclaredUser {
 pub struct Settings {
     /// The origin that visitors see: the link page and the mailbox are below it.
     pub public_url: Origin,
+    /// `iss` of every token.
+    pub name: String,
+    /// Where the API is, as programs write it, without a slash at the end.
+    pub api_url: String,
     /// The default application's name in tokens, on the link page and in mail.
     pub app_name: String,
     /// The client of the program that the issuer runs in, beside those of the configuration.
@@ -111,9 +145,11 @@ struct Inner {
     store: store::Shared,
     clock: Clock,
     pages: Arc<Pages>,
-    keys: signing_key::KeyRing,
+    keys: key_ring::KeyRing,
     tenant: tenant::Tenant,
     clients: client::Clients,
+    /// Who vouches for clients' certificates.
+    authorities: Option<client::certificate::Authorities>,
     composer: mail::Composer,
     /// There when mail is sent instead of being shown.
     outbox: Option<Arc<mail::Outbox>>,
@@ -134,6 +170,9 @@ pub enum Error {
     /// No mail can be sent with these settings.
     #[error("prepare the issuer's mail")]
     Mail(#[from] mail::Error),
+    /// The authorities for clients' certificates cannot be had.
+    #[error("read the authorities in `issuer.tls.client_ca`")]
+    Authorities(#[from] client::certificate::BadCertificates),
 }
 
 impl Issuer {
@@ -148,12 +187,15 @@ impl Issuer {
         clock: Clock,
         pages: Arc<Pages>,
     ) -> Result<Self, Error> {
-        let keys = signing_key::KeyRing::load(&store, &clock).await?;
+        let keys = key_ring::KeyRing::load(&store, &clock, config.key_lifetime.0).await?;
         let tenant = tenant::Tenant::load(&store, &settings.app_name).await?;
         let own_client = settings.own_client.as_ref();
         let clients = client::Clients::new(&config.client, own_client, &tenant, &store).await?;
         let (composer, outbox) = mail::prepare(config.mail.as_ref(), &settings, &store, &clock, &pages)?;
-        let inner = Inner { config, settings, store, clock, pages, keys, tenant, clients, composer, outbox };
+        let client_ca = config.tls.as_ref().and_then(|tls| tls.client_ca.as_deref());
+        let authorities = client_ca.map(client::certificate::Authorities::read).transpose()?;
+        let inner =
+            Inner { config, settings, store, clock, pages, keys, tenant, clients, authorities, composer, outbox };
         let issuer = Self(Arc::new(inner));
         for declared in &issuer.0.config.user {
             users::declare(&issuer.0, declared).await?;
@@ -161,7 +203,15 @@ impl Issuer {
         Ok(issuer)
     }
 
-    /// The `iss` of the tokens that the issuer behind a public address gives.
+    /// Makes a new signing key, whoever runs the issuer over `store`; says when it begins to sign.
+    ///
+    /// # Errors
+    /// When the store fails, the key cannot be made, or another instance changes the keys at this moment.
+    pub async fn rotate_keys(store: &store::Shared, clock: &Clock) -> Result<Timestamp, Error> {
+        Ok(key_ring::rotate(store.as_ref(), clock).await?)
+    }
+
+    /// The `iss` of the tokens that the issuer inside the gateway at a public address gives.
     pub fn name(public_url: &Origin) -> String {
         public_url.join("/.linkgate/issuer")
     }
@@ -189,11 +239,5 @@ impl Issuer {
     pub fn pages(&self) -> Router {
         let pages = link_page::router(self.0.clone());
         if self.0.config.mailbox { pages.merge(mailbox::router(self.0.clone())) } else { pages }
-    }
-}
-
-impl Inner {
-    fn issuer_name(&self) -> String {
-        Issuer::name(&self.settings.public_url)
     }
 }

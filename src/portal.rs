@@ -125,7 +125,7 @@ impl Portal {
 
     /// The router; `guests` are pages of the built-in issuer on the same origin.
     pub fn router(self: &Arc<Self>, guests: Router) -> Router {
-        Router::new()
+        let router = Router::new()
             .route("/.linkgate/sign-in", get(sign_in::page).post(sign_in::send))
             .route("/.linkgate/sign-in/sent", get(sign_in::sent))
             .route("/.linkgate/sign-in/code", post(code::enter))
@@ -133,12 +133,13 @@ impl Portal {
             .route("/.linkgate/sign-out", get(sign_out::page).post(sign_out::end))
             .route("/.linkgate/signed-out", get(sign_out::done))
             .route("/.linkgate/session", get(session::show))
-            .route("/.linkgate/assets/{name}", get(asset))
             .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
             .fallback(async || Failure::from(Refusal::NotFound))
             .with_state(Arc::clone(self))
             .merge(guests)
-            .layer(middleware::from_fn_with_state(Arc::clone(self), dress))
+            .merge(assets(&self.pages));
+        let (pages, public_url) = (Arc::clone(&self.pages), self.public_url.clone());
+        Dress { pages, public_url, clock: self.clock.clone() }.put_on(router)
     }
 
     /// Waits for links that are being sent in the background.
@@ -175,27 +176,52 @@ fn names(rules: &[AddressRule], address: &EmailAddress) -> bool {
     rules.iter().any(|rule| rule.names(address))
 }
 
-/// The outermost layer: failures become answers, and every answer gets the gateway's own headers.
-async fn dress(State(portal): State<Arc<Portal>>, request: Request, next: Next) -> Response {
+/// The outermost layer of pages: failures become answers, and every answer gets the gateway's own headers.
+pub struct Dress {
+    /// The pages.
+    pub pages: Arc<Pages>,
+    /// Where visitors reach them.
+    pub public_url: Origin,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Dress {
+    /// The same router in this layer. Its requests carry a [`Visit`].
+    pub fn put_on(self, router: Router) -> Router {
+        router.layer(middleware::from_fn_with_state(Arc::new(self), dress))
+    }
+}
+
+async fn dress(State(dress): State<Arc<Dress>>, request: Request, next: Next) -> Response {
     let visit = request.extensions().get::<Visit>().cloned();
-    let Some(visit) = visit else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let Some(Visit { request_id, .. }) = visit else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let headers = request.headers().clone();
     let mut answer = next.run(request).await;
+    let Dress { pages, public_url, clock } = &*dress;
     if let Some(refusal) = answer.extensions().get::<Refusal>() {
-        let mut refused = portal.refuser(&visit).answer(*refusal, &headers);
+        let refuser = Refuser { pages, public_url, request_id: &request_id, now: clock.now() };
+        let mut refused = refuser.answer(*refusal, &headers);
         // The router knows which methods there are (RFC 9110 section 15.5.6).
         if let Some(allowed) = answer.headers_mut().remove(header::ALLOW) {
             refused.headers_mut().insert(header::ALLOW, allowed);
         }
         return refused;
     }
-    answer::dress(answer.headers_mut(), &visit.request_id, &portal.public_url);
+    answer::dress(answer.headers_mut(), &request_id, public_url);
     answer
 }
 
-/// `GET /.linkgate/assets/{name}`
-async fn asset(State(portal): State<Arc<Portal>>, Path(name): Path<String>) -> Result<Response, Failure> {
-    let asset = portal.pages.asset(&name).ok_or(Refusal::NotFound)?;
+/// What pages are made of beside their text: `GET /.linkgate/assets/{name}`.
+pub fn assets(pages: &Arc<Pages>) -> Router {
+    Router::new()
+        .route("/.linkgate/assets/{name}", get(asset))
+        .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
+        .with_state(Arc::clone(pages))
+}
+
+async fn asset(State(pages): State<Arc<Pages>>, Path(name): Path<String>) -> Result<Response, Failure> {
+    let asset = pages.asset(&name).ok_or(Refusal::NotFound)?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static(asset.cache_control)),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::output::{fail, refuse};
-use super::{FAILED, WRONG, load};
+use super::{FAILED, WRONG, load_any};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::administration::{Administration, Error, Users};
@@ -39,7 +39,7 @@ pub(super) fn with_sessions(
 
 /// Runs a command that may need more than a moment.
 pub(super) fn with_config(file: &Path, command: impl AsyncFnOnce(&Config) -> Result<ExitCode, ExitCode>) -> ExitCode {
-    match load(file) {
+    match load_any(file) {
         Ok(config) => with_loaded(&config, command),
         Err(code) => code,
     }

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::WRONG;
 use super::output::{counted, print};
-use crate::config::{Config, Problem};
+use crate::config::{Config, Problem, Purpose};
 
-pub(super) fn check(file: &Path, json: bool) -> ExitCode {
-    let loaded = Config::load(file);
+pub(super) fn check(file: &Path, purpose: Purpose, json: bool) -> ExitCode {
+    let loaded = Config::load_for(purpose, file);
     let (problems, warnings): (Vec<&Problem>, &[Problem]) = match &loaded {
         Ok(config) => (Vec::new(), config.warnings()),
         Err(problems) => (problems.iter().collect(), &[]),

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::output::{plain, print, print_json};
-use super::{FAILED, WRONG, administration::with_loaded, load};
+use super::{FAILED, WRONG, administration::with_loaded, any, load_any};
 use crate::clock::Clock;
-use crate::config::{Config, Problem};
+use crate::config::Problem;
 use crate::doctor::{self, Finding, Status};
 
 /// Looks at everything and says what was found.
 pub(super) fn doctor(file: &Path, json: bool) -> ExitCode {
-    let loaded = if json { Config::load(file).map_err(|problems| as_findings(problems.iter())) } else { load(file) };
+    let loaded = if json { any(file).map_err(|problems| as_findings(problems.iter())) } else { load_any(file) };
     let config = match loaded {
         Ok(config) => config,
         Err(code) => return code,

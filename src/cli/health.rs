@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::output::{fail, print};
-use super::{FAILED, load};
+use super::{FAILED, load_any};
 
 /// Asks the admin listener that the configuration names.
 pub(super) fn health(file: &Path) -> ExitCode {
-    let config = match load(file) {
+    let config = match load_any(file) {
         Ok(config) => config,
         Err(code) => return code,
     };

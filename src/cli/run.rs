@@ -1,4 +1,4 @@
-//! `linkgate run`: the gateway until it is told to stop.
+//! `linkgate run` and `linkgate issuer`: the gateway, or the issuer alone, until it is told to stop.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,12 +9,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::output::{fail, say};
 use super::{FAILED, WRONG, load};
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::gateway::{self, Running};
+use crate::config::{Config, Purpose};
+use crate::gateway::{self, Running, RunningIssuer};
 use crate::telemetry;
 
-pub(super) fn run(file: &Path) -> ExitCode {
-    let config = match load(file) {
+/// Runs what the file is for until it is told to stop.
+pub(super) fn run(file: &Path, purpose: Purpose) -> ExitCode {
+    let config = match load(file, purpose) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -25,6 +26,11 @@ pub(super) fn run(file: &Path) -> ExitCode {
         tracing::warn!("{warning}");
     }
     gateway::install_crypto();
+    in_runtime(&config, serve(&config, purpose))
+}
+
+/// Runs `task` to its end.
+pub(super) fn in_runtime(config: &Config, task: impl Future<Output = ExitCode>) -> ExitCode {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = config.threads {
         runtime.worker_threads(threads);
@@ -33,24 +39,53 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, None, FAILED),
     };
-    let code = runtime.block_on(serve(&config));
+    let code = runtime.block_on(task);
     // Whatever still blocks a thread is not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
 
-async fn serve(config: &Config) -> ExitCode {
+/// What was started, and can be stopped.
+enum Started {
+    Gateway(Box<Running>),
+    Issuer(RunningIssuer),
+}
+
+impl Started {
+    async fn start(config: &Config, purpose: Purpose) -> Result<Self, gateway::Error> {
+        Ok(match purpose {
+            Purpose::Gateway => Self::Gateway(Box::new(gateway::start(config, Clock::system()).await?)),
+            Purpose::IssuerAlone => Self::Issuer(gateway::start_issuer(config, Clock::system()).await?),
+        })
+    }
+
+    fn greet(&self, config: &Config) {
+        match self {
+            Self::Gateway(running) => greet(config, running),
+            Self::Issuer(running) => greet_issuer(config, running),
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Gateway(running) => running.stop().await,
+            Self::Issuer(running) => running.stop().await,
+        }
+    }
+}
+
+async fn serve(config: &Config, purpose: Purpose) -> ExitCode {
     // Before anything runs: whoever reads that it does may ask it to stop.
     let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (mut terminate, mut interrupt) = match (terminate, interrupt) {
         (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
         (Err(error), _) | (_, Err(error)) => return fail(&error, None, FAILED),
     };
-    let running = match gateway::start(config, Clock::system()).await {
+    let running = match Started::start(config, purpose).await {
         Ok(running) => running,
         Err(error) => return fail(&error, error.hint().as_deref(), FAILED),
     };
-    greet(config, &running);
+    running.greet(config);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -89,4 +124,24 @@ fn greet(config: &Config, running: &Running) {
          Your own application: copy {}, set `upstream = \"http://127.0.0.1:PORT\"`, and run `linkgate --config COPY`.\n\n",
         config.file.display(),
     ));
+}
+
+/// The same for the issuer alone.
+fn greet_issuer(config: &Config, running: &RunningIssuer) {
+    tracing::info!(
+        public_url = %config.public_url,
+        listen = %running.address,
+        admin.listen = %running.admin_address,
+        version = env!("CARGO_PKG_VERSION"),
+        "the issuer is running"
+    );
+    if config.log.is_for_programs() {
+        return;
+    }
+    let health = format!("http://{}/health/ready", running.admin_address);
+    let token = config.public_url.join("/oidc/token");
+    let mailbox = config.issuer.as_ref().filter(|issuer| issuer.mailbox);
+    let mailbox =
+        mailbox.map_or_else(String::new, |_| format!("  Mailbox   {}\n", config.public_url.join("/.linkgate/mailbox")));
+    say(&format!("\n  Tokens    {token}\n{mailbox}  Health    {health}\n\n"));
 }

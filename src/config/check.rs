@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::Settings;
 use super::place::Places;
 use super::problem::Problem;
+use super::{Purpose, Settings};
 use crate::identity::headers::Attribute;
 use crate::identity::{AddressRule, IdentifierKind};
 use crate::mosaic::EmailTemplate;
@@ -14,6 +14,7 @@ use crate::session::{Chain, cookie};
 use crate::setting::Span;
 
 mod codes;
+mod issuer;
 mod mail;
 mod mosaic;
 mod route;
@@ -26,9 +27,15 @@ pub(super) struct Findings {
 
 /// Checks `settings`, whose relative paths start at `directory`. What has a problem already in `known` stands at its
 /// default and is not complained about again.
-pub(super) fn check(settings: &Settings, places: &Places<'_>, directory: &Path, known: &[Problem]) -> Findings {
+pub(super) fn check(
+    settings: &Settings,
+    purpose: Purpose,
+    places: &Places<'_>,
+    directory: &Path,
+    known: &[Problem],
+) -> Findings {
     let findings = Findings { problems: Vec::new(), warnings: Vec::new() };
-    let mut check = Check { settings, places, directory, known, findings };
+    let mut check = Check { settings, purpose, places, directory, known, findings };
     check.listeners();
     check.numbers();
     check.spans();
@@ -44,6 +51,7 @@ pub(super) fn check(settings: &Settings, places: &Places<'_>, directory: &Path, 
 
 struct Check<'a> {
     settings: &'a Settings,
+    purpose: Purpose,
     places: &'a Places<'a>,
     directory: &'a Path,
     known: &'a [Problem],
@@ -199,6 +207,12 @@ impl Check<'_> {
     /// Exactly one service signs visitors in, and it is completely described.
     fn service(&mut self) {
         match (self.lacks("mosaic"), self.lacks("issuer")) {
+            (_, true) if self.purpose == Purpose::IssuerAlone => {
+                self.refuse("", "there is no [issuer] to run", "add `[issuer]` and its clients");
+            }
+            (false, _) if self.purpose == Purpose::IssuerAlone => {
+                self.refuse("mosaic", "has no part in the issuer alone", "take it out");
+            }
             (true, true) => {
                 let hint =
                     "add `[mosaic]` for a Mosaic tenant, or `[issuer]` with `mailbox = true` to try linkgate out";
@@ -216,6 +230,7 @@ impl Check<'_> {
             self.mosaic(&mosaic.0);
         }
         if let Some(issuer) = &settings.issuer {
+            self.issuer(&issuer.0);
             self.codes(&issuer.0);
             self.mail(&issuer.0);
         }
@@ -249,7 +264,9 @@ impl Check<'_> {
             let message = format!("lets everybody in, so it works on this machine only, but {beyond}");
             self.refuse("sign_up.allow", message, "name the domains that may sign up, like \"@example.com\"");
         }
-        if issuer.0.user.is_empty() && settings.sign_up.0.allow.is_empty() {
+        // Programs may make users.
+        let can_grow = !settings.sign_up.0.allow.is_empty() || !issuer.0.client.is_empty();
+        if issuer.0.user.is_empty() && !can_grow && self.purpose == Purpose::Gateway {
             let hint = "add an `[[issuer.user]]`, or name who may sign up in `sign_up.allow`";
             self.warn("issuer", "nobody can sign in: the issuer has no users, and nobody may sign up", hint);
         }

@@ -4,32 +4,89 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use super::web::{self, Answer, Failure};
 use super::{Finding, within};
 use crate::config::Config;
+use crate::origin::Origin;
 
-/// What answers signed-out programs with JSON that only linkgate writes.
-const SESSION: &str = "/.linkgate/session";
+/// How linkgate is told from other programs, and how it is asked.
+struct Face<'a> {
+    host: &'a str,
+    authority: String,
+    tls: bool,
+    path: &'static str,
+    is_ours: fn(&Answer) -> bool,
+}
 
-/// Looks at `listen`, `admin.listen` and `public_url`.
-pub(super) async fn examine(config: &Config) -> [Finding; 3] {
-    let (visitors, operators) = tokio::join!(public_listener(config), admin_listener(config));
+impl<'a> Face<'a> {
+    /// A gateway refuses programs that are signed out with JSON that only linkgate writes. The issuer alone says who it
+    /// is (OpenID Connect Discovery 1.0).
+    fn of(config: &'a Config) -> Self {
+        let (url, is_alone) = (&config.public_url, is_alone(config));
+        Self {
+            host: &url.host,
+            authority: url.authority(),
+            tls: is_alone && has_tls(config),
+            path: if is_alone { DISCOVERY } else { "/.linkgate/session" },
+            is_ours: if is_alone { is_issuer } else { is_linkgate },
+        }
+    }
+
+    async fn ask(&self, stream: TcpStream) -> Result<Answer, Failure> {
+        if self.tls {
+            web::get(web::handshake(stream, self.host).await?, &self.authority, self.path).await
+        } else {
+            web::get(stream, &self.authority, self.path).await
+        }
+    }
+
+    async fn is_at(&self, address: SocketAddr) -> Result<bool, Failure> {
+        Ok((self.is_ours)(&self.ask(web::connect_to(address).await?).await?))
+    }
+}
+
+const DISCOVERY: &str = "/cis/oidc/.well-known/openid-configuration";
+
+/// Whether the file is for `linkgate issuer`: a gateway has routes.
+fn is_alone(config: &Config) -> bool {
+    config.route.is_empty()
+}
+
+fn has_tls(config: &Config) -> bool {
+    config.issuer.as_ref().is_some_and(|issuer| issuer.tls.is_some())
+}
+
+/// Looks at `listen`, `admin.listen`, `issuer.listen` and `public_url`.
+pub(super) async fn examine(config: &Config) -> Vec<Finding> {
+    let face = Face::of(config);
+    let (visitors, operators, programs) = tokio::join!(
+        look("listen", config.listen, "listen", face.is_at(config.listen)),
+        admin_listener(config),
+        issuer_listener(config),
+    );
     let is_running = visitors.1 || operators.1;
     let public = within("public address", public_address(config, is_running)).await;
-    [visitors.0, operators.0, public]
+    [visitors.0, operators.0].into_iter().chain(programs).chain([public]).collect()
 }
 
 /// What is on the listener, and whether it is linkgate.
 type Seen = (Finding, bool);
 
-async fn public_listener(config: &Config) -> Seen {
-    let address = config.listen;
-    look("listen", address, "listen", async {
-        let answer = web::get(web::connect_to(address).await?, &config.public_url.authority(), SESSION).await?;
-        Ok(is_linkgate(&answer))
-    })
-    .await
+/// Where other programs reach the issuer that runs in the gateway.
+async fn issuer_listener(config: &Config) -> Option<Finding> {
+    let issuer = config.issuer.as_ref().filter(|_| !is_alone(config))?;
+    let address = issuer.listen?;
+    let ip = address.ip().to_string();
+    let face = Face {
+        host: issuer.url.as_ref().map_or(&ip, |url| &url.host),
+        authority: issuer.url.as_ref().map_or_else(|| address.to_string(), Origin::authority),
+        tls: has_tls(config),
+        path: DISCOVERY,
+        is_ours: is_issuer,
+    };
+    Some(look("issuer listen", address, "issuer.listen", face.is_at(address)).await.0)
 }
 
 async fn admin_listener(config: &Config) -> Seen {
@@ -87,20 +144,21 @@ fn is_linkgate(answer: &Answer) -> bool {
     ["error", "message", "request_id"].iter().all(|member| body[member].is_string())
 }
 
+/// Whether an answer is what an issuer says of itself.
+fn is_issuer(answer: &Answer) -> bool {
+    let body = answer.json();
+    ["issuer", "jwks_uri"].iter().all(|member| body[member].is_string())
+}
+
 /// Goes the way of a visitor. While the gateway does not run, somebody before it may well refuse.
 async fn public_address(config: &Config, is_running: bool) -> Finding {
     const CHECK: &str = "public address";
     let url = &config.public_url;
-    let asked = async {
-        let stream = web::connect(&url.host, url.port).await?;
-        if url.is_secure() {
-            web::get(web::handshake(stream, &url.host).await?, &url.authority(), SESSION).await
-        } else {
-            web::get(stream, &url.authority(), SESSION).await
-        }
-    };
+    let face = Face { tls: url.is_secure(), ..Face::of(config) };
+    let asked = async { face.ask(web::connect(&url.host, url.port).await?).await };
     let (message, is_certain) = match asked.await {
-        Ok(answer) if is_linkgate(&answer) => return of_linkgate(config, &answer),
+        Ok(answer) if (face.is_ours)(&answer) && is_alone(config) => return of_issuer(config, &answer),
+        Ok(answer) if (face.is_ours)(&answer) => return of_linkgate(config, &answer),
         Ok(Answer { status: status @ 500.., .. }) => {
             (format!("something before linkgate answers (status {status})"), false)
         }
@@ -113,6 +171,17 @@ async fn public_address(config: &Config, is_running: bool) -> Finding {
     } else {
         Finding::warn(CHECK, format!("{url}: {message}; linkgate does not run, so this may be in order"))
     }
+}
+
+/// Whether the issuer behind the public address calls itself by it.
+fn of_issuer(config: &Config, answer: &Answer) -> Finding {
+    const CHECK: &str = "public address";
+    let (url, body) = (&config.public_url, answer.json());
+    let name = body["issuer"].as_str().unwrap_or_default();
+    if name == url.to_string() {
+        return Finding::ok(CHECK, format!("{url}: leads to the issuer"));
+    }
+    Finding::fail(CHECK, format!("{url}: leads to an issuer that calls itself {name}")).change("public_url")
 }
 
 /// Whether the linkgate behind the public address has that address itself.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::embedded::Embedded;
-use super::{bind, install_crypto, loopback};
+use super::install_crypto;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::headers::Plan;
@@ -111,8 +111,7 @@ impl Users {
             (None, Some(store)) => {
                 let pages = Pages::new(&config.theme, &config.public_url, &config.directory);
                 let pages = Arc::new(pages.map_err(super::Error::from)?);
-                let listener = bind("issuer", loopback())?;
-                let embedded = Embedded::new(config, &store, &clock, &pages, listener)?;
+                let embedded = Embedded::new(&for_itself(config), &store, &clock, &pages)?;
                 let connection = embedded.connection();
                 embedded.serve_api(stopping).await?;
                 let place = format!("{} {}", config.session.store, config.directory.display());
@@ -140,6 +139,15 @@ impl Administration {
         let sessions = Sessions::new(store, clock, mosaic, plan, jar, &config.session, Admission::default());
         Ok(Self { users, sessions })
     }
+}
+
+/// The configuration of an issuer that serves nobody else: other programs' port is the gateway's.
+fn for_itself(config: &Config) -> Config {
+    let mut config = config.clone();
+    if let Some(issuer) = &mut config.issuer {
+        issuer.listen = None;
+    }
+    config
 }
 
 fn open_store(config: &Config, clock: &Clock) -> Result<Shared, Error> {

@@ -14,12 +14,16 @@ use serde::de::DeserializeOwned;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
+use super::tls::Peer;
 use super::users::calls as users;
 use super::{Inner, groups, identifier, link, oauth, one_time_code, openapi, refresh, sessions, user_list};
 
 mod refusal;
 
 pub(super) use refusal::{CommonRefusals, ConflictRefused, LinkRefused, Refusal, Refused, SymbolRefused};
+
+/// The bearer token of a call is missing, or is not one that may make it.
+pub(super) const INVALID_TOKEN: Refusal = Refusal::Numbered(StatusCode::UNAUTHORIZED, "Invalid token");
 
 /// The largest body that is read, in bytes …
 const BODY_LIMIT: usize = 64 * 1024;
@@ -73,10 +77,15 @@ pub(super) async fn no_store(mut response: Response) -> Response {
 
 /// Lets clients in, and tells the call who makes it.
 async fn require_client(State(issuer): State<Arc<Inner>>, mut request: Request, next: Next) -> Response {
-    let Some(caller) = bearer(request.headers()).and_then(|token| issuer.caller(token)) else {
-        return Refusal::Numbered(StatusCode::UNAUTHORIZED, "Invalid token").into_response();
+    let caller = match bearer(request.headers()) {
+        Some(token) => issuer.caller(token, Peer::of(request.extensions())).await,
+        None => Ok(None),
     };
-    request.extensions_mut().insert(caller);
+    match caller {
+        Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
+        Ok(None) => return INVALID_TOKEN.into_response(),
+        Err(error) => return Refusal::from(error).into_response(),
+    }
     // What was begun is finished, even for a caller that hangs up: a change has more than one step.
     match tokio::spawn(next.run(request)).await {
         Ok(response) => response,
@@ -87,7 +96,7 @@ async fn require_client(State(issuer): State<Arc<Inner>>, mut request: Request, 
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;

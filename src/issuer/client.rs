@@ -1,7 +1,7 @@
 //! The clients: programs that may call the API, and the application that each of them acts for.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -9,12 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use super::api::Refusal;
 use super::tenant::{Application, Tenant};
-use crate::secret::{Secret, same, sha256};
-use crate::setting::{BadSecret, SecretSource};
+use crate::secret::Secret;
 use crate::store;
+
+mod assertion;
+pub(super) mod certificate;
+mod credential;
+mod distinguished_name;
+
+pub(super) use credential::Credential;
+pub use credential::{BadCredential, Method};
 
 /// `aud` of access tokens that name no resource.
 const DEFAULT_AUDIENCE: &str = "userid-api";
+
+/// The longest `id`, in characters.
+const LONGEST_ID: usize = 64;
 
 /// `[[issuer.client]]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -22,12 +32,24 @@ const DEFAULT_AUDIENCE: &str = "userid-api";
 pub struct Config {
     /// Its name, in every call.
     pub id: String,
+    /// How it proves that it is itself.
+    #[serde(default)]
+    pub authentication: Method,
     /// The file that holds its secret.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
     /// The environment variable that holds its secret.
     #[serde(default)]
     pub secret_env: Option<String>,
+    /// The file that holds its public keys: PEM or a JWK set.
+    #[serde(default)]
+    pub public_key_file: Option<PathBuf>,
+    /// The file that holds its one certificate, in PEM.
+    #[serde(default)]
+    pub certificate_file: Option<PathBuf>,
+    /// The subject of its certificates (RFC 4514).
+    #[serde(default)]
+    pub certificate_subject: Option<String>,
     /// Where its codes may be sent; compared as whole strings.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
@@ -45,7 +67,21 @@ pub struct Config {
 impl Config {
     /// The files that it names.
     pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        self.secret_file.iter_mut()
+        [&mut self.secret_file, &mut self.public_key_file, &mut self.certificate_file].into_iter().flatten()
+    }
+
+    /// What is wrong with its name, its redirect URIs and its credential: settings and reasons.
+    pub fn problems(&self, base_dir: &Path) -> Vec<BadCredential> {
+        let mut problems: Vec<_> = Credential::load(self, base_dir).err().into_iter().collect();
+        if self.id.is_empty() || self.id.len() > LONGEST_ID || !self.id.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let reason = format!("must be 1 to {LONGEST_ID} ASCII characters without blanks");
+            problems.push(BadCredential { key: "id", reason });
+        }
+        if !self.redirect_uris.iter().all(|uri| is_redirect_uri(uri)) {
+            let reason = "expected whole URLs without \"#\", like \"https://app.example.com/callback\"".to_owned();
+            problems.push(BadCredential { key: "redirect_uris", reason });
+        }
+        problems
     }
 }
 
@@ -72,17 +108,14 @@ pub enum Error {
     /// A redirect URI is not an absolute URL without a fragment (RFC 6749 section 3.1.2).
     #[error("use `{0}` as a redirect URI")]
     RedirectUri(String),
-    /// There is none, or two.
-    #[error("find the one secret of the client `{0}`")]
-    NoSecret(String),
-    /// A secret cannot be had.
-    #[error("read the secret of the client `{id}`")]
-    Secret {
+    /// What it is to prove cannot be told.
+    #[error("prepare the authentication of the client `{id}`")]
+    Credential {
         /// The client.
         id: String,
         /// Why.
         #[source]
-        source: BadSecret,
+        source: BadCredential,
     },
     /// The store did not answer.
     #[error("read or write the applications")]
@@ -102,14 +135,16 @@ pub(super) struct Client {
     /// Whether it acts on the whole tenant.
     pub(super) is_management: bool,
     resources: Option<Vec<String>>,
-    /// SHA-256 of the secret: all are equally long, and compared in equal time.
-    secret: [u8; 32],
+    pub(super) credential: Credential,
+    /// Whether failed attempts to be this client are counted. A random secret that the program made cannot be guessed,
+    /// and nobody may lock the program out of its own issuer.
+    pub(super) is_limited: bool,
 }
 
 impl Client {
-    /// Whether this is its secret.
-    pub(super) fn has_secret(&self, secret: &str) -> bool {
-        same(&sha256(secret.as_bytes()), &self.secret)
+    /// Whether it proves by a certificate that it is itself.
+    pub(super) const fn is_known_by_certificate(&self) -> bool {
+        matches!(self.credential, Credential::Certificate(_) | Credential::Subject(_))
     }
 
     /// `aud` of the access tokens that a call asks for.
@@ -174,7 +209,8 @@ impl Clients {
                 redirect_uris: own.redirect_uris.clone(),
                 is_management: false,
                 resources: None,
-                secret: sha256(own.secret.expose().as_bytes()),
+                credential: Credential::of_secret(own.secret.expose()),
+                is_limited: false,
             })?;
         }
         for config in declared {
@@ -206,12 +242,9 @@ impl Clients {
 
 impl Client {
     fn declared(config: &Config, application: Application) -> Result<Self, Error> {
-        let source = match (&config.secret_file, &config.secret_env) {
-            (Some(file), None) => SecretSource::File(file.clone()),
-            (None, Some(name)) => SecretSource::Environment(name.clone()),
-            _ => return Err(Error::NoSecret(config.id.clone())),
-        };
-        let secret = source.read().map_err(|source| Error::Secret { id: config.id.clone(), source })?;
+        // The paths are absolute by now.
+        let credential = Credential::load(config, Path::new(""))
+            .map_err(|source| Error::Credential { id: config.id.clone(), source })?;
         Ok(Self {
             id: config.id.clone(),
             app_id: application.id,
@@ -219,7 +252,8 @@ impl Client {
             redirect_uris: config.redirect_uris.clone(),
             is_management: config.management,
             resources: config.resources.clone(),
-            secret: sha256(secret.expose().as_bytes()),
+            credential,
+            is_limited: true,
         })
     }
 }

@@ -174,6 +174,8 @@ mod tests {
         let pages = Pages::new(&Theme::default(), &public_url, path::Path::new("/")).unwrap();
         let clock = Clock::manual(Timestamp::from_unix_seconds(1_777_890_030));
         let settings = Settings {
+            name: Issuer::name(&public_url),
+            api_url: "http://127.0.0.1:9190".to_owned(),
             public_url,
             app_name: "Acme".to_owned(),
             own_client: None,

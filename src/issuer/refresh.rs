@@ -86,8 +86,8 @@ impl Inner {
         let key = token_key(&refresh_token);
         records::save(self.store.as_ref(), &key, &family_id, family.expires_at).await?;
         Ok(TokenAnswer {
-            access_token: self.user_access_token(client, &family.audience, user)?,
-            id_token: self.id_token(client, user, session, &family.claims)?,
+            access_token: self.user_access_token(client, &family.audience, user).await?,
+            id_token: self.id_token(client, user, session, &family.claims).await?,
             refresh_token,
             token_type: "Bearer",
             expires_in: LIFETIME_SECONDS,
@@ -104,6 +104,79 @@ impl Inner {
         let first = records::load::<Timestamp>(self.store.as_ref(), &key).await?;
         Ok(first.is_some_and(|first| now.since(first) < RACE))
     }
+}
+
+/// A refresh token that is there, and its family.
+pub(super) struct Found {
+    id: String,
+    family: Family,
+}
+
+/// What a refresh token leads to.
+pub(super) async fn find(issuer: &Inner, token: &str) -> Result<Option<Found>, store::Error> {
+    let store = issuer.store.as_ref();
+    let Some(id) = records::load::<String>(store, &token_key(token)).await? else { return Ok(None) };
+    let family = records::load::<Family>(store, &family_key(&id)).await?;
+    Ok(family.map(|family| Found { id, family }))
+}
+
+impl Found {
+    pub(super) fn client_id(&self) -> &str {
+        &self.family.client_id
+    }
+
+    pub(super) const fn expires_at(&self) -> Timestamp {
+        self.family.expires_at
+    }
+
+    /// Whose token it is, if it was not used yet and its session lives.
+    pub(super) async fn user_id(&self, issuer: &Inner, token: &str) -> Result<Option<String>, store::Error> {
+        if issuer.store.get(&used_key(token)).await?.is_some() {
+            return Ok(None);
+        }
+        Ok(issuer.session_named(&self.family.session).await?.map(|session| session.user_id))
+    }
+
+    /// Ends the token with all others of its sign-in.
+    pub(super) async fn end(&self, issuer: &Inner) -> Result<(), store::Error> {
+        issuer.store.remove(&family_key(&self.id)).await
+    }
+}
+
+/// Why a refresh token gives nothing.
+pub(super) enum Unrefreshed {
+    /// It never was, is another client's, or is over.
+    Invalid,
+    /// Its user may not sign in any more.
+    Disabled,
+    /// What has nothing to do with the token.
+    Other(Refusal),
+}
+
+impl<E: Into<Refusal>> From<E> for Unrefreshed {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// New tokens for a refresh token, which is used up by that.
+pub(super) async fn rotate(issuer: &Inner, client: &Client, token: &str) -> Result<TokenAnswer, Unrefreshed> {
+    let found =
+        find(issuer, token).await?.filter(|found| found.client_id() == client.id).ok_or(Unrefreshed::Invalid)?;
+    if !issuer.spend_refresh_token(token, found.expires_at()).await? {
+        // One of the two holders is a thief; nobody can tell which (RFC 9700 section 4.14.2).
+        found.end(issuer).await?;
+        tracing::warn!("a refresh token was used twice: its family is ended");
+        return Err(Unrefreshed::Invalid);
+    }
+    let Found { id, family } = found;
+    let session = issuer.session_named(&family.session).await?.ok_or(Unrefreshed::Invalid)?;
+    let user = issuer.user(&session.user_id).await?.filter(|user| user.is_visible_to(client));
+    let user = user.ok_or(Unrefreshed::Invalid)?;
+    if !user.is_active() {
+        return Err(Unrefreshed::Disabled);
+    }
+    Ok(issuer.answer(client, &user, &session, &id, &family).await?)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -128,23 +201,10 @@ pub(super) async fn refresh(
     Extension(caller): Extension<Caller>,
     Body(call): Body<RefreshCall>,
 ) -> Result<Json<TokenAnswer>, Refusal> {
-    let store = issuer.store.as_ref();
-    let id: String = records::load(store, &token_key(&call.refresh_token)).await?.ok_or(INVALID)?;
-    let family: Family = records::load(store, &family_key(&id)).await?.ok_or(INVALID)?;
-    if family.client_id != caller.client.id {
-        return Err(INVALID);
-    }
-    if !issuer.spend_refresh_token(&call.refresh_token, family.expires_at).await? {
-        // One of the two holders is a thief; nobody can tell which (RFC 9700 section 4.14.2).
-        store.remove(&family_key(&id)).await?;
-        tracing::warn!("a refresh token was used twice: its family is ended");
-        return Err(INVALID);
-    }
-    let session = issuer.session_named(&family.session).await?.ok_or(INVALID)?;
-    let user = issuer.user(&session.user_id).await?.filter(|user| user.is_visible_to(&caller.client));
-    let user = user.ok_or(INVALID)?;
-    if !user.is_active() {
-        return Err(Refusal::NOT_ACTIVE);
-    }
-    Ok(Json(issuer.answer(&caller.client, &user, &session, &id, &family).await?))
+    let answer = rotate(&issuer, &caller.client, &call.refresh_token).await;
+    answer.map(Json).map_err(|refused| match refused {
+        Unrefreshed::Invalid => INVALID,
+        Unrefreshed::Disabled => Refusal::NOT_ACTIVE,
+        Unrefreshed::Other(other) => other,
+    })
 }

@@ -116,18 +116,19 @@ impl Inner {
         Ok(true)
     }
 
-    /// Ends those of the user's sessions that `which` names.
+    /// Ends those of the user's sessions that `which` names, and says how many there were.
     pub(super) async fn end_sessions(
         &self,
         user_id: &str,
         which: impl Fn(&Session) -> bool,
-    ) -> Result<(), store::Error> {
+    ) -> Result<usize, store::Error> {
+        let mut ended = 0;
         for session in self.sessions_of(user_id).await? {
             if which(&session) {
-                self.end_session(&session.name()).await?;
+                ended += usize::from(self.end_session(&session.name()).await?);
             }
         }
-        Ok(())
+        Ok(ended)
     }
 
     /// The user's sessions, the oldest first.

@@ -196,7 +196,7 @@ impl Region {
     }
 
     /// The `iss` of tokens in the default key set-up; Mosaic publishes none for the last two.
-    const fn issuer(self) -> Option<&'static str> {
+    pub const fn issuer(self) -> Option<&'static str> {
         match self {
             Self::Us => Some("https://userid.security"),
             Self::Eu => Some("https://eu.userid.security"),

@@ -30,8 +30,11 @@ const ARROWS: &[(&str, &str)] = &[
     ("portal", "agent clock identity mosaic origin pages secret session setting store telemetry"),
     ("proxy", "clock identity origin pages portal secret session setting telemetry"),
     ("config", "admin identity issuer mosaic origin pages portal proxy session setting telemetry"),
-    ("gateway", "admin clock config demo identity issuer mosaic pages portal proxy secret session store telemetry"),
-    ("doctor", "clock config gateway identity mosaic portal proxy secret session store"),
+    (
+        "gateway",
+        "admin clock config demo identity issuer mosaic origin pages portal proxy secret session store telemetry",
+    ),
+    ("doctor", "clock config gateway identity mosaic origin portal proxy secret session store"),
     ("cli", "clock config doctor gateway identity mosaic secret session telemetry"),
 ];
 
@@ -43,7 +46,7 @@ const HOMES: &[(&str, &str)] = &[
     ("csv", "cli/import*"),
     ("idna", "identity.rs"),
     ("jiff", "clock.rs issuer/mail/compose.rs issuer/users/details.rs"),
-    ("jsonwebtoken", "issuer/signing_key.rs mosaic/client_authentication* mosaic/id_token*"),
+    ("jsonwebtoken", "issuer/client/assertion.rs issuer/signing_key.rs mosaic/client_authentication* mosaic/id_token*"),
     ("lettre", "issuer/mail/letter.rs issuer/mail/smtp.rs"),
     ("mimalloc", "main.rs"),
     ("minijinja", "issuer/mail* pages*"),
@@ -55,13 +58,16 @@ const HOMES: &[(&str, &str)] = &[
     ("redis", "store.rs store/redis*"),
     ("reqwest", "mosaic*"),
     ("rusqlite", "store/sqlite*"),
-    ("rustls", "doctor/web.rs gateway.rs mosaic/client_authentication* mosaic/key_set/tests.rs"),
-    ("tokio_rustls", "doctor/web.rs"),
+    (
+        "rustls",
+        "doctor/web.rs gateway.rs issuer/client* issuer/tls* mosaic/client_authentication* mosaic/key_set/tests.rs",
+    ),
+    ("tokio_rustls", "doctor/web.rs issuer/tls/listener.rs"),
     ("tracing_subscriber", "telemetry.rs"),
     ("utoipa", "issuer*"),
     ("utoipa_axum", "issuer/api.rs"),
     ("woothee", "agent.rs"),
-    ("x509_parser", "mosaic/client_authentication*"),
+    ("x509_parser", "issuer/client* mosaic/client_authentication*"),
 ];
 
 /// A file of `src`.

@@ -1,13 +1,16 @@
 //! The built-in issuer through its routers: no sockets, a clock that is set, a store in memory.
 
+mod authentication;
 mod clients;
 mod codes;
 mod credentials;
 mod failing_store;
 mod groups;
+mod keys;
 mod links;
 mod mail;
 mod mailbox;
+mod oauth;
 mod openapi;
 mod reference;
 mod sessions;
@@ -32,6 +35,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 const REDIRECT_URI: &str = "https://app.example.com/.linkgate/callback";
+const START: Timestamp = Timestamp::from_unix_seconds(1_777_890_030);
 const CLIENT_ID: &str = "gate";
 const CLIENT_SECRET: &str = "0123456789abcdef0123456789abcdef";
 const SEND: &str = "/cis/v1/auth/link/email/send";
@@ -91,8 +95,11 @@ fn own_client(id: &str) -> OwnClient {
 }
 
 fn settings() -> Settings {
+    let public_url = Origin::try_from("https://app.example.com".to_owned()).unwrap();
     Settings {
-        public_url: Origin::try_from("https://app.example.com".to_owned()).unwrap(),
+        name: Issuer::name(&public_url),
+        api_url: "https://issuer.example.com".to_owned(),
+        public_url,
         app_name: "Acme".to_owned(),
         own_client: Some(own_client(CLIENT_ID)),
         link_lifetime: Duration::from_secs(600),
@@ -118,7 +125,7 @@ async fn share_key(store: &store::Shared) {
     const NAME: &str = "issuer/signing_keys";
     let mut keys = KEYS.lock().await;
     if keys.is_none() {
-        let clock = Clock::manual(Timestamp::from_unix_seconds(0));
+        let clock = Clock::manual(START);
         let first: store::Shared = Arc::new(Memory::new(clock.clone()));
         issuer(config(), settings(), &first, &clock).await;
         *keys = first.get(NAME).await.unwrap();
@@ -137,7 +144,7 @@ impl World {
     }
 
     async fn with(config: Config, settings: Settings) -> Self {
-        let clock = Clock::manual(Timestamp::from_unix_seconds(1_777_890_030));
+        let clock = Clock::manual(START);
         let store: store::Shared = Arc::new(Memory::new(clock.clone()));
         share_key(&store).await;
         Self::over(config, settings, store, clock).await

@@ -17,6 +17,7 @@ mod harness;
 mod headers;
 mod instances;
 mod issuer;
+mod issuer_alone;
 mod limits;
 mod logs;
 mod mail;

@@ -68,6 +68,11 @@ impl Home {
         command
     }
 
+    /// Starts the program with these arguments.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Process {
+        Process::spawn(self.command(arguments))
+    }
+
     /// Runs the program to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
         Process::spawn(self.command(arguments)).ended().await

@@ -5,7 +5,7 @@ use std::path::Path;
 use url::Url;
 
 use super::Check;
-use crate::mosaic::{BadConnection, Config, Method};
+use crate::mosaic::{BadConnection, Config, Method, Region};
 use crate::origin::Origin;
 use crate::setting::{BadSecret, SecretSource};
 
@@ -36,6 +36,12 @@ impl Check<'_> {
             if url.as_ref().is_some_and(|url| !is_protected(url)) {
                 self.refuse(key, "must begin with https://; plain http:// works on this machine only", "");
             }
+        }
+        let implied = mosaic.region.and_then(Region::issuer).is_some();
+        let is_placed = mosaic.region.is_some() || mosaic.base_url.is_some();
+        if is_placed && !implied && self.lacks("mosaic.issuer") {
+            let hint = "set it to the `iss` of the tenant's tokens; `linkgate doctor` names that when yours is another";
+            self.refuse("mosaic.issuer", "is missing, and follows only from the regions us, eu, ca and au", hint);
         }
         if self.lacks("mosaic.client_id") {
             self.refuse("mosaic.client_id", "is missing", "copy it from the application in the Mosaic portal");
@@ -167,13 +173,13 @@ fn is_protected(url: &Url) -> bool {
 }
 
 #[cfg(unix)]
-fn is_open_to_others(path: &Path) -> bool {
+pub(super) fn is_open_to_others(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     // Reading by the group is how a secret is commonly handed to a service.
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o027 != 0)
 }
 
 #[cfg(not(unix))]
-fn is_open_to_others(_: &Path) -> bool {
+pub(super) fn is_open_to_others(_: &Path) -> bool {
     false
 }

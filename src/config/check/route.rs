@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use url::{Host, Url};
 
-use super::Check;
+use super::{Check, Purpose};
 use crate::identity::EmailAddress;
 use crate::origin::Authority;
 use crate::proxy::route::{AccessSetting, Allow, Config, Upstream};
@@ -13,7 +13,7 @@ use crate::proxy::route::{AccessSetting, Allow, Config, Upstream};
 impl Check<'_> {
     pub(super) fn routes(&mut self) {
         let (settings, places) = (self.settings, self.places);
-        if settings.route.is_empty() && !self.is_broken("route") {
+        if settings.route.is_empty() && !self.is_broken("route") && self.purpose == Purpose::Gateway {
             let hint = "name your application: `[[route]]` and below it `upstream = \"http://127.0.0.1:3000\"`";
             self.refuse("route", "is missing", hint);
         }

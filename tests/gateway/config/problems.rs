@@ -507,7 +507,9 @@ base_url = "http://api.example.com"
 client_id = "x"
 client_secret_env = "no-such-variable"
 "#,
-        r#"gateway.toml:5:12: mosaic.base_url: must begin with https://; plain http:// works on this machine only (seen: "http://api.example.com")
+        r#"gateway.toml:4:1: mosaic.issuer: is missing, and follows only from the regions us, eu, ca and au
+  hint: set it to the `iss` of the tenant's tokens; `linkgate doctor` names that when yours is another
+gateway.toml:5:12: mosaic.base_url: must begin with https://; plain http:// works on this machine only (seen: "http://api.example.com")
 gateway.toml:7:21: mosaic.client_secret_env: there is no such environment variable"#,
     );
     check_after(
@@ -616,7 +618,9 @@ client_id = "x"
 client_secret = "hunter2"
 client_secret_env = "hunter2"
 "#,
-        r#"gateway.toml:5:12: mosaic.base_url: must begin with https://; plain http:// works on this machine only
+        r#"gateway.toml:4:1: mosaic.issuer: is missing, and follows only from the regions us, eu, ca and au
+  hint: set it to the `iss` of the tenant's tokens; `linkgate doctor` names that when yours is another
+gateway.toml:5:12: mosaic.base_url: must begin with https://; plain http:// works on this machine only
 gateway.toml:6:15: mosaic.key_set_url: must begin with https://; plain http:// works on this machine only
 gateway.toml:8:1: mosaic.client_secret: unknown setting `client_secret`
   hint: did you mean `client_secret_env`?

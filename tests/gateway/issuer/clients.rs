@@ -8,10 +8,10 @@ const INTRANET_SECRET: &str = "fedcba9876543210fedcba9876543210";
 const INTRANET_URI: &str = "https://intranet.example.com/callback";
 
 /// A file that is removed with the test.
-struct SecretFile(std::path::PathBuf);
+pub(super) struct SecretFile(pub(super) std::path::PathBuf);
 
 impl SecretFile {
-    fn new(name: &str, content: &str) -> Self {
+    pub(super) fn new(name: &str, content: &str) -> Self {
         let path = std::env::temp_dir().join(format!("linkgate-clients-{}-{name}", std::process::id()));
         std::fs::write(&path, content).unwrap();
         Self(path)
@@ -153,8 +153,18 @@ async fn clients_that_are_not_in_order_are_refused() {
     };
     assert!(matches!(refused(json!({ "id": "gate" })).await, ClientError::Twice(id) if id == "gate"));
     let missing = refused(json!({ "secret_file": "/nowhere/secret" })).await;
-    assert!(matches!(missing, ClientError::Secret { id, .. } if id == "intranet"));
-    assert!(matches!(refused(json!({ "secret_file": null })).await, ClientError::NoSecret(_)));
-    assert!(matches!(refused(json!({ "secret_env": "PATH" })).await, ClientError::NoSecret(_)));
+    assert!(matches!(missing, ClientError::Credential { id, .. } if id == "intranet"));
+    for (more, key) in [
+        (json!({ "secret_file": null }), "secret_file"),
+        (json!({ "secret_env": "PATH" }), "secret_env"),
+        (json!({ "secret_file": null, "secret_env": "LINKGATE_NOT_SET" }), "secret_env"),
+        (json!({ "authentication": "private_key_jwt" }), "secret_file"),
+        (json!({ "authentication": "private_key_jwt", "secret_file": null }), "public_key_file"),
+        (json!({ "authentication": "self_signed_tls_client_auth", "secret_file": null }), "certificate_file"),
+        (json!({ "authentication": "tls_client_auth", "secret_file": null }), "certificate_subject"),
+    ] {
+        let ClientError::Credential { source, .. } = refused(more).await else { panic!("{key} is not at fault") };
+        assert_eq!(source.key, key);
+    }
     assert!(matches!(refused(json!({ "redirect_uris": ["x"] })).await, ClientError::RedirectUri(_)));
 }

@@ -128,7 +128,42 @@ async fn discovery_names_the_issuer_of_the_tokens() {
     let found = run(world.issuer.api(), Method::GET, path, &[], "").await.expect(200).json();
     let issuer = "https://app.example.com/.linkgate/issuer";
     assert_eq!((found["issuer"].as_str(), world.issuer_name().as_str()), (Some(issuer), issuer));
-    assert_eq!(found["jwks_uri"], format!("{issuer}/cis/oidc/jwks"));
+    // The API is where it is, and not where the issuer's name points.
+    for (member, path) in [
+        ("token_endpoint", "token"),
+        ("jwks_uri", "jwks"),
+        ("userinfo_endpoint", "me"),
+        ("revocation_endpoint", "token/revocation"),
+        ("introspection_endpoint", "token/introspection"),
+    ] {
+        assert_eq!(found[member], format!("https://issuer.example.com/cis/oidc/{path}"), "{member}");
+    }
+    assert_eq!(found["grant_types_supported"], json!(["client_credentials", "refresh_token"]));
+    let methods = json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]);
+    assert_eq!(found["token_endpoint_auth_methods_supported"], methods);
+    assert_eq!(found["tls_client_certificate_bound_access_tokens"], false);
+    for absent in ["authorization_endpoint", "end_session_endpoint", "pushed_authorization_request_endpoint"] {
+        assert!(found[absent].is_null(), "{absent}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_may_ask_for_a_token_for_a_resource() {
+    let world = World::new().await;
+    let ask = async |resource: &str| {
+        let form =
+            format!("grant_type=client_credentials&client_id=gate&client_secret={CLIENT_SECRET}&resource={resource}");
+        world.form("/cis/oidc/token", &form).await
+    };
+    let token = ask("https://api.example.com").await.expect(200).text("access_token");
+    assert_eq!(claims(&world, &token).await["aud"], "https://api.example.com");
+    // It is for that resource and not for this API.
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    run(world.issuer.api(), Method::GET, "/cis/v1/users/x", &headers, "").await.expect(401);
+    for wrong in ["api", "%2Fapi", "https:%2F%2Fapi.example.com%2F%23part"] {
+        assert_eq!(ask(wrong).await.expect(400).text("error"), "invalid_target", "{wrong}");
+    }
 }
 
 #[tokio::test]

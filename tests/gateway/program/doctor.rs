@@ -477,6 +477,41 @@ async fn a_mail_server_that_is_away_or_refuses_the_login_is_named() {
 }
 
 #[tokio::test]
+async fn an_issuer_that_runs_alone_is_known_by_what_it_says_of_itself() {
+    let (port, admin) = (free_port(), free_port());
+    let text = format!(
+        "public_url = \"http://localhost:{port}\"\nlisten = \"127.0.0.1:{port}\"\n\
+         [admin]\nlisten = \"127.0.0.1:{admin}\"\n[issuer]\nmailbox = true\n"
+    );
+    let home = Home::with(&text);
+    let issuer = Process::spawn(home.command(&["issuer"]));
+    issuer.text_line("the issuer is running").await;
+    assert_eq!(home.run(&["users", "add", "ada@example.com"]).await.code, Some(0));
+    let found = doctor(&home).await;
+    for (check, said) in [
+        ("listen", format!("127.0.0.1:{port}: linkgate runs here")),
+        ("admin", format!("127.0.0.1:{admin}: linkgate runs here")),
+        ("public address", format!("http://localhost:{port}: leads to the issuer")),
+        ("store", "sqlite:linkgate.db: written and read".to_owned()),
+        ("issuer", "built in: it starts, and gives tokens that hold".to_owned()),
+    ] {
+        assert_eq!(found.only(check), ["ok", said.as_str(), ""]);
+    }
+    assert_eq!(found.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_port_for_other_programs_that_is_taken_is_named() {
+    let other = Recorder::start().await;
+    let text = configuration(other.address);
+    let port = other.address.port();
+    let listen = format!("mailbox = true\nlisten = \"127.0.0.1:{port}\"");
+    let home = Home::with(&replaced(&text, &[("mailbox = true", &listen)]));
+    let said = format!("127.0.0.1:{port}: another program uses port {port}");
+    doctor(&home).await.names("issuer listen", &said, "issuer.listen");
+}
+
+#[tokio::test]
 async fn what_is_only_doubtful_is_a_warning() {
     let mosaic = mosaic().await;
     let (home, _recorder) = home(mosaic.address()).await;

@@ -1,0 +1,164 @@
+//! The issuer alone, without a gateway: API and pages on one listener, health and metrics on another.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::connect_info::ConnectInfo;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use http::header;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::late::{self, Late};
+use super::{Error, READINESS, RETRY, bind, local_address, serve};
+use crate::admin::{self, Admin, Readiness};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::issuer::Settings;
+use crate::issuer::tls::Peer;
+use crate::origin::{Authority, Origin};
+use crate::pages::Pages;
+use crate::portal::answer::{Failure, Refusal};
+use crate::portal::{Dress, Visit, assets};
+use crate::secret::{base64url, random_bytes};
+use crate::session::Chain;
+use crate::store::{self, Shared};
+use crate::telemetry::Metrics;
+
+/// An issuer that serves requests.
+pub struct RunningIssuer {
+    /// Where the API and the pages are.
+    pub address: SocketAddr,
+    /// Where the operator is served.
+    pub admin_address: SocketAddr,
+    stop: watch::Sender<bool>,
+    close: watch::Sender<bool>,
+    stop_timeout: Duration,
+    readiness: Readiness,
+    served: JoinHandle<()>,
+    /// Ends by itself once the mails that are being sent have arrived.
+    mailing: JoinHandle<()>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+/// Starts the issuer that `config` describes on the present runtime. A Redis need not be there yet.
+///
+/// # Errors
+/// What no waiting would mend: a port that is taken, a store file that is none, a certificate that cannot be used.
+pub async fn start_issuer(config: &Config, clock: Clock) -> Result<RunningIssuer, Error> {
+    super::install_crypto();
+    let store = store::open(&config.session.store, &config.directory, clock.clone())?;
+    start_issuer_with(config, clock, store).await
+}
+
+/// Starts the issuer with a store that is open already.
+///
+/// # Errors
+/// As [`start_issuer`].
+pub async fn start_issuer_with(config: &Config, clock: Clock, store: Shared) -> Result<RunningIssuer, Error> {
+    super::install_crypto();
+    let of_issuer = config.issuer.clone().unwrap_or_default();
+    let tcp = bind("listen", config.listen)?;
+    let address = local_address(&tcp, config.listen);
+    let listener = late::open(tcp, &of_issuer)?;
+    let admin_listener = bind("admin.listen", config.admin.listen)?;
+    let admin_address = local_address(&admin_listener, config.admin.listen);
+    let metrics = Arc::new(Metrics::new()?);
+    let pages = Arc::new(Pages::new(&config.theme, &config.public_url, &config.directory)?);
+    let readiness = Readiness::new(&["store", "issuer"]);
+    let (stop, stopping) = watch::channel(false);
+    let (close, closing) = watch::channel(false);
+
+    let name = config.public_url.to_string();
+    let settings = Settings {
+        public_url: config.public_url.clone(),
+        api_url: of_issuer.url.as_ref().map_or_else(|| name.clone(), Origin::to_string),
+        name,
+        app_name: pages.app_name().to_owned(),
+        own_client: None,
+        link_lifetime: config.sign_in.link_lifetime.0,
+    };
+    let late = Late::new(of_issuer, settings, &store, &clock, &pages);
+    if let Err(error) = late.make().await {
+        tracing::warn!(error = %Chain(&error), "failed to start the issuer");
+    }
+    let dress = Dress { pages, public_url: config.public_url.clone(), clock };
+    let served = late::serve_others(listener, router(&late, dress), stopping);
+    let mailing = tokio::spawn(late.clone().run(closing.clone(), Arc::clone(&metrics), readiness.clone()));
+    let admin = Admin { readiness: readiness.clone(), metrics, hosts: config.admin.hosts.clone() };
+    let helpers = vec![
+        serve(admin_listener, admin::router(admin), closing.clone()),
+        tokio::spawn(watch_readiness(readiness.clone(), store, late, closing)),
+    ];
+    let stop_timeout = config.stop_timeout.0;
+    Ok(RunningIssuer { address, admin_address, stop, close, stop_timeout, readiness, served, mailing, helpers })
+}
+
+/// The API on every host; the pages where the links in mails lead.
+fn router(late: &Late, dress: Dress) -> Router {
+    let public_url = Arc::new(dress.public_url.clone());
+    let pages = late.pages().merge(assets(&dress.pages)).layer(middleware::from_fn_with_state(public_url, guard));
+    let pages = dress.put_on(pages).layer(middleware::from_fn(name_request));
+    pages.fallback_service(late.api())
+}
+
+/// A page of another site whose name was made to lead here (DNS rebinding) says that name in `Host`; the mailbox is not
+/// for it.
+async fn guard(State(public_url): State<Arc<Origin>>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let named = request.uri().authority().map(http::uri::Authority::as_str).or(host);
+    match named.and_then(Authority::parse) {
+        Some(authority) if public_url.is(&authority) => next.run(request).await,
+        Some(_) => Failure::from(Refusal::UnknownHost).into_response(),
+        None => Failure::from(Refusal::BadRequest).into_response(),
+    }
+}
+
+/// Gives a request the name that its answer carries.
+async fn name_request(mut request: Request, next: Next) -> Response {
+    let sender = request.extensions().get::<ConnectInfo<Peer>>();
+    let client = sender.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(peer)| peer.address.ip());
+    let request_id = base64url(&random_bytes::<16>());
+    request.extensions_mut().insert(Visit { client, request_id });
+    next.run(request).await
+}
+
+/// Asks now and then whether the store answers and the issuer is made.
+async fn watch_readiness(readiness: Readiness, store: Shared, late: Late, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let stored = store.get("readiness").await.map(drop);
+        readiness.set("store", stored.map_err(|error| Chain(&error).to_string()));
+        let is_made = late.is_made();
+        readiness.set("issuer", if is_made { Ok(()) } else { Err("waiting for the store".to_owned()) });
+        tokio::select! {
+            () = tokio::time::sleep(if is_made { READINESS } else { RETRY }) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+    }
+}
+
+impl RunningIssuer {
+    /// Stops: no new connection, and open requests go on for a while.
+    pub async fn stop(self) {
+        self.readiness.stopping();
+        self.stop.send_replace(true);
+        let abort = self.served.abort_handle();
+        if tokio::time::timeout(self.stop_timeout, self.served).await.is_err() {
+            tracing::warn!("stopped with requests open");
+            abort.abort();
+        }
+        self.close.send_replace(true);
+        let mailing = self.mailing.abort_handle();
+        if tokio::time::timeout(self.stop_timeout, self.mailing).await.is_err() {
+            tracing::warn!("stopped while mail was being sent; it goes out after the next start");
+            mailing.abort();
+        }
+        for helper in self.helpers {
+            helper.abort();
+        }
+    }
+}
