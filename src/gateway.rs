@@ -35,6 +35,7 @@ use crate::store::{self, Shared};
 use crate::telemetry::Metrics;
 use crate::{demo, store::OpenError};
 
+pub mod administration;
 mod alone;
 mod embedded;
 mod late;

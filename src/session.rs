@@ -23,11 +23,13 @@ pub mod attempt;
 mod cache;
 pub mod cookie;
 pub mod id;
+mod of_user;
 mod renewal;
 
 pub use cache::Live;
 use cookie::{Jar, Kind};
 use id::{Claimed, Key, KeyRing, SessionId};
+pub use of_user::Listed;
 
 /// `[session]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -317,8 +319,7 @@ impl Sessions {
             Err(error) => return Err(error),
         };
         let Some(used_at) = self.store.get(&used_name(key)).await? else { return Ok(None) };
-        let used_at = used_at.try_into().map_err(|_| store::Error::Corrupt(used_name(key)))?;
-        let used_at = Timestamp::from_unix_millis(i64::from_be_bytes(used_at));
+        let used_at = used_at_of(key, used_at)?;
         let headers = self.plan.headers(&session.identity);
         let turns = turns.unwrap_or_default();
         Ok(Some(Arc::new(Live::new(id, session, headers, used_at, now.plus(FRESH), turns))))
@@ -408,10 +409,8 @@ impl Sessions {
     /// When the store cannot remove them all.
     pub async fn end_all(self: &Arc<Self>, live: &Live) -> Result<(), store::Error> {
         let subject = &live.session().identity.subject;
-        for member in self.store.index_members(&index_name(subject)).await? {
-            if let Some(key) = Key::from_text(&member).filter(|key| *key != live.key()) {
-                self.forget(key, subject).await?;
-            }
+        for key in self.keys_of(subject).await?.into_iter().filter(|key| *key != live.key()) {
+            self.forget(key, subject).await?;
         }
         self.end(live).await?;
         let (mosaic, subject) = (self.mosaic.clone(), subject.clone());
@@ -489,6 +488,12 @@ fn record_name(key: Key) -> String {
 
 fn used_name(key: Key) -> String {
     format!("session_used:{}", key.to_text())
+}
+
+/// When a session was used, from the note of it.
+fn used_at_of(key: Key, note: Vec<u8>) -> Result<Timestamp, store::Error> {
+    let millis = note.try_into().map_err(|_| store::Error::Corrupt(used_name(key)))?;
+    Ok(Timestamp::from_unix_millis(i64::from_be_bytes(millis)))
 }
 
 fn index_name(subject: &Subject) -> String {

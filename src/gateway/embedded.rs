@@ -117,6 +117,15 @@ impl Embedded {
         }
     }
 
+    /// Serves the API and nothing else, for a command beside the gateway: it does not wait for the store.
+    ///
+    /// # Errors
+    /// When the issuer cannot be made.
+    pub(super) async fn serve_api(self, stopping: watch::Receiver<bool>) -> Result<JoinHandle<()>, issuer::Error> {
+        self.late.make().await?;
+        Ok(serve(self.listener, self.late.api(), stopping))
+    }
+
     /// Serves the API, makes the issuer as soon as the store lets it, and delivers its mail. The first task ends by
     /// itself when it is told to stop, once the mails that are being sent have arrived.
     pub(super) fn serve(

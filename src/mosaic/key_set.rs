@@ -35,7 +35,7 @@ pub(super) struct PublicKey {
 }
 
 /// The usable keys of a set by their IDs.
-type Keys = HashMap<String, Arc<PublicKey>>;
+pub(super) type Keys = HashMap<String, Arc<PublicKey>>;
 
 /// The key set of the issuer, kept and fetched again as needed.
 pub(super) struct KeySet {
@@ -168,7 +168,7 @@ impl State {
 }
 
 /// The usable keys of a set. An ID that two of them share names neither.
-fn parse(body: &[u8]) -> Option<Keys> {
+pub(super) fn parse(body: &[u8]) -> Option<Keys> {
     let set: Value = serde_json::from_slice(body).ok()?;
     let mut keys: HashMap<String, Option<Arc<PublicKey>>> = HashMap::new();
     for (key_id, key) in set.get("keys")?.as_array()?.iter().filter_map(usable_key) {

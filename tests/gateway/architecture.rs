@@ -34,14 +34,16 @@ const ARROWS: &[(&str, &str)] = &[
         "gateway",
         "admin clock config demo identity issuer mosaic origin pages portal proxy secret session store telemetry",
     ),
-    ("cli", "clock config gateway telemetry"),
+    ("doctor", "clock config gateway identity mosaic origin portal proxy secret session store"),
+    ("cli", "clock config doctor gateway identity mosaic secret session telemetry"),
 ];
 
 /// The homes of the outside packages: files, and with a star a module with all below it.
 const HOMES: &[(&str, &str)] = &[
     ("aws_lc_rs", "secret.rs issuer/signing_key.rs mosaic/id_token/tests.rs"),
     ("axum", "admin* demo* gateway* issuer* portal* proxy.rs proxy/bridge.rs proxy/refusal.rs"),
-    ("clap", "cli.rs"),
+    ("clap", "cli*"),
+    ("csv", "cli/import*"),
     ("idna", "identity.rs"),
     ("jiff", "clock.rs issuer/mail/compose.rs issuer/users/details.rs"),
     ("jsonwebtoken", "issuer/client/assertion.rs issuer/signing_key.rs mosaic/client_authentication* mosaic/id_token*"),
@@ -50,14 +52,17 @@ const HOMES: &[(&str, &str)] = &[
     ("minijinja", "issuer/mail* pages*"),
     ("moka", "session/cache.rs"),
     ("parking_lot", "gateway.rs"),
-    ("pingora", "gateway* proxy*"),
+    ("pingora", "doctor/web.rs gateway* proxy*"),
     ("prometheus", "telemetry*"),
     // In `store.rs` the word is the module of that name.
     ("redis", "store.rs store/redis*"),
     ("reqwest", "mosaic*"),
     ("rusqlite", "store/sqlite*"),
-    ("rustls", "gateway.rs issuer/client* issuer/tls* mosaic/client_authentication* mosaic/key_set/tests.rs"),
-    ("tokio_rustls", "issuer/tls/listener.rs"),
+    (
+        "rustls",
+        "doctor/web.rs gateway.rs issuer/client* issuer/tls* mosaic/client_authentication* mosaic/key_set/tests.rs",
+    ),
+    ("tokio_rustls", "doctor/web.rs issuer/tls/listener.rs"),
     ("tracing_subscriber", "telemetry.rs"),
     ("utoipa", "issuer*"),
     ("utoipa_axum", "issuer/api.rs"),

@@ -17,9 +17,15 @@ use tokio::sync::watch;
 use crate::harness::{Answer, PATIENCE, Visitor, configuration, exchange};
 
 mod commands;
+mod directory;
+mod doctor;
+mod import;
 mod restarting;
 mod running;
+mod sessions;
 mod stopping;
+mod tls_server;
+mod users;
 
 /// A file of the repository with some of its parts replaced, each of which is in it once.
 pub(crate) fn replaced(text: &str, parts: &[(&str, &str)]) -> String {

@@ -64,6 +64,7 @@ pub(in crate::issuer) async fn create(
         let added = issuer.add_to_app(&known, client).await?;
         return Ok((StatusCode::CREATED, UserResult::new(added, client)));
     }
+    let checked = checked.with_groups(&issuer).await?;
     let user = new_user(checked, &client.app_id, issuer.clock.now())
         .ok_or_else(|| Refusal::field("email or phone_number should not be empty"))?;
     issuer.add_user(&user).await?.map_err(|taken| taken.conflict())?;
@@ -128,6 +129,7 @@ pub(in crate::issuer) async fn update(
     let status = update.status;
     let checked = update.details.check().map_err(Refusal::Fields)?;
     issuer.visible_user(client, &user_id).await?;
+    let checked = checked.with_groups(&issuer).await?;
     let now = issuer.clock.now();
     let changed = issuer.change_user(&user_id, |user| {
         // Between the look above and the lease the user may have left the application.

@@ -4,10 +4,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Address, Association, Email, Name, Phone, Status, User};
+use super::{Address, Association, Email, Membership, Name, Phone, Status, User};
 use crate::clock::Timestamp;
 use crate::identity::EmailAddress;
+use crate::issuer::Inner;
 use crate::issuer::phone::PhoneNumber;
+use crate::store;
 
 /// The most that `custom_data` and `custom_app_data` may be, in bytes of JSON (Mosaic's limit).
 const LARGEST_DATA: usize = 500 * 1024;
@@ -60,6 +62,9 @@ pub(in crate::issuer) struct Details {
     /// Not Mosaic's: the names of the user's roles.
     #[schema(max_items = 100)]
     roles: Option<Vec<String>>,
+    /// Not Mosaic's: the names of the user's groups. Those that are not there are made.
+    #[schema(max_items = 100)]
+    groups: Option<Vec<String>>,
     /// Refused: there are no passwords here.
     #[schema(value_type = Option<Object>)]
     credentials: Option<Value>,
@@ -84,6 +89,7 @@ pub(super) struct Checked {
     pub(super) phone: Option<PhoneNumber>,
     secondary_emails: Option<Vec<EmailAddress>>,
     secondary_phones: Option<Vec<PhoneNumber>>,
+    groups: Option<Vec<Membership>>,
     rest: Details,
 }
 
@@ -148,6 +154,7 @@ impl Details {
                 "secondary_phone_numbers",
                 PhoneNumber::parse,
             ),
+            groups: None,
             rest: self,
         };
         checked.rest.texts(&mut problems);
@@ -169,11 +176,13 @@ impl Details {
                 problems.require(fine, || "name must have parts of at most 30 characters".to_owned());
             }
         }
-        for role in self.roles.iter().flatten() {
-            problems.text(Some(role), "each value in roles", LONGEST_TEXT);
+        for (names, name) in [(&self.roles, "roles"), (&self.groups, "groups")] {
+            for value in names.iter().flatten() {
+                problems.text(Some(value), &format!("each value in {name}"), LONGEST_TEXT);
+            }
+            let fine = names.as_ref().is_none_or(|names| names.len() <= LONGEST_LIST);
+            problems.require(fine, || format!("{name} must contain no more than 100 elements"));
         }
-        let fine = self.roles.as_ref().is_none_or(|roles| roles.len() <= LONGEST_LIST);
-        problems.require(fine, || "roles must contain no more than 100 elements".to_owned());
         let fine = self.birthday.as_deref().is_none_or(is_date);
         problems.require(fine, || "birthday must be a date".to_owned());
         let is_url = |text: &str| text.len() <= LONGEST_URL && url::Url::parse(text).is_ok();
@@ -192,6 +201,20 @@ fn is_date(text: &str) -> bool {
 }
 
 impl Checked {
+    /// The same with the groups behind their names, made where they are not there.
+    pub(super) async fn with_groups(mut self, issuer: &Inner) -> Result<Self, store::Error> {
+        let Some(names) = &self.rest.groups else { return Ok(self) };
+        let mut groups = Vec::new();
+        for name in names {
+            let group = issuer.declared_group(name).await?;
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+        self.groups = Some(groups);
+        Ok(self)
+    }
+
     /// Lays the details over the record: texts, lists and objects in place of the old ones, custom data merged.
     pub(super) fn apply(self, user: &mut User, app_id: &str) {
         if let Some(address) = self.email {
@@ -222,6 +245,9 @@ impl Checked {
                 old.cloned().unwrap_or_else(|| Phone::unproven(number))
             };
             user.secondary_phones = numbers.into_iter().map(keep).collect();
+        }
+        if let Some(groups) = self.groups {
+            user.groups = groups;
         }
         self.rest.apply(user, app_id);
     }
