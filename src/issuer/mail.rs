@@ -36,7 +36,7 @@ use smtp::BadTls;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The mail server. It must be there; see [`Security::port`] for the port.
+    /// The mail server. It must be there; its usual port depends on `security`.
     pub server: Option<Server>,
     /// How the connection is protected.
     pub security: Security,

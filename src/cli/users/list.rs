@@ -12,7 +12,7 @@ use crate::identity::Identifier;
 use crate::mosaic::User;
 
 /// Users that one call asks for.
-const PAGE: u32 = 500;
+const PAGE: u32 = 2000;
 
 pub(super) async fn show(users: &Users, who: &Identifier, json: bool) -> Result<ExitCode, ExitCode> {
     let user = find(&users.mosaic, who).await?;
