@@ -145,13 +145,13 @@ async fn users_in_memory_are_nobody_elses_to_administer() {
 
 #[tokio::test]
 async fn all_users_are_listed_however_many() {
-    let directory = Directory::with_users(1203).await;
+    let directory = Directory::with_users(4203).await;
     let home = directory.home().await;
     let listed = home.run(&["users", "list", "--json"]).await;
     assert_eq!((listed.code, listed.stderr.as_str()), (Some(0), ""));
     assert_eq!(serde_json::from_str::<Value>(&listed.stdout).unwrap(), json!(directory.users()));
-    let page = |offset| format!("GET /cis/v1/users?page_offset={offset}&page_limit=500");
-    assert_eq!(directory.calls(), [page(0), page(500), page(1000)]);
+    let page = |offset| format!("GET /cis/v1/users?page_offset={offset}&page_limit=2000");
+    assert_eq!(directory.calls(), [page(0), page(2000), page(4000)]);
     assert!(!home.path().join("store.db").exists(), "with Mosaic the store is not touched");
 }
 
