@@ -57,7 +57,7 @@ pub(super) fn router(issuer: Arc<Inner>) -> Router {
         .routes(routes!(groups::calls::add_members, groups::calls::members))
         .routes(routes!(groups::calls::remove_member))
         .route_layer(middleware::from_fn_with_state(issuer.clone(), require_client));
-    let (router, document) = OpenApiRouter::from(oauth::router()).merge(guarded).split_for_parts();
+    let (router, document) = oauth::router().merge(guarded).split_for_parts();
     router
         .merge(openapi::router(document))
         .fallback(|| async { Refusal::Numbered(StatusCode::NOT_FOUND, "Not found") })

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 
 use super::records;
-use super::signing_key::{Error, SigningKey, StoredKey, key_id};
+use super::signing_key::{Error, KeySet, SigningKey, StoredKey, key_id};
 use crate::clock::{Clock, Timestamp};
 use crate::store::{self, Store};
 
@@ -84,9 +83,9 @@ impl KeyRing {
     }
 
     /// The public halves (RFC 7517 section 5).
-    pub(super) async fn key_set(&self) -> Value {
+    pub(super) async fn key_set(&self) -> KeySet {
         let copy = self.fresh(FRESH).await;
-        json!({ "keys": copy.keys.iter().map(|key| &key.shown).collect::<Vec<_>>() })
+        KeySet::of(&copy.keys)
     }
 
     /// A copy that was read less than `age` ago, or else the last one that could be had.

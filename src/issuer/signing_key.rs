@@ -6,6 +6,7 @@ use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use zeroize::Zeroize;
 
 use crate::clock::Timestamp;
@@ -72,7 +73,7 @@ pub(super) struct SigningKey {
     private: EncodingKey,
     public: DecodingKey,
     /// The public half (RFC 7517).
-    pub(super) shown: Jwk,
+    shown: Jwk,
 }
 
 impl SigningKey {
@@ -129,4 +130,33 @@ fn unwrap_pkcs8(der: &[u8]) -> Option<&[u8]> {
 /// The name of the key that signed a token, as the token has it.
 pub(super) fn key_id(token: &str) -> Option<String> {
     jsonwebtoken::decode_header(token).ok()?.kid
+}
+
+/// What everybody may know of the keys (RFC 7517 section 5).
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeySet {
+    #[schema(value_type = Vec<ShownKey>)]
+    keys: Vec<Jwk>,
+}
+
+impl KeySet {
+    pub(super) fn of(keys: &[SigningKey]) -> Self {
+        Self { keys: keys.iter().map(|key| key.shown.clone()).collect() }
+    }
+}
+
+/// The public half of a key (RFC 7517 section 4, RFC 7518 section 6.3.1).
+#[derive(ToSchema)]
+#[schema(as = Key)]
+#[expect(dead_code, reason = "this is for the document; `Jwk` is what is answered")]
+struct ShownKey {
+    #[schema(pattern = "^RSA$")]
+    kty: String,
+    #[schema(pattern = "^sig$")]
+    r#use: String,
+    #[schema(pattern = "^RS256$")]
+    alg: String,
+    kid: String,
+    n: String,
+    e: String,
 }

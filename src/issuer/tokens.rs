@@ -46,7 +46,7 @@ pub(super) struct AccessClaims {
 }
 
 /// What the holder of a token must show beside it (RFC 8705 section 3.1).
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(super) struct Confirmation {
     #[serde(rename = "x5t#S256")]
     pub(super) thumbprint: String,

@@ -65,7 +65,7 @@ const HOMES: &[(&str, &str)] = &[
     ("tokio_rustls", "doctor/web.rs issuer/tls/listener.rs"),
     ("tracing_subscriber", "telemetry.rs"),
     ("utoipa", "issuer*"),
-    ("utoipa_axum", "issuer/api.rs"),
+    ("utoipa_axum", "issuer/api.rs issuer/oauth.rs"),
     ("woothee", "agent.rs"),
     ("x509_parser", "issuer/client* mosaic/client_authentication*"),
 ];

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use url::form_urlencoded;
 
-use super::form::Form;
+use super::form::ClientFields;
 use super::refusal::OAuthRefusal;
 use crate::clock::Timestamp;
 use crate::issuer::client::{Client, Credential, certificate};
@@ -43,14 +43,14 @@ enum Proof {
 }
 
 impl Inner {
-    /// The client that sent `form`.
+    /// The client that sent `fields`.
     pub(super) async fn authenticate(
         &self,
         headers: &HeaderMap,
-        form: &Form,
+        fields: &ClientFields,
         peer: Option<&Peer>,
     ) -> Result<Authenticated, OAuthRefusal> {
-        let (id, proof) = presented(headers, form)?;
+        let (id, proof) = presented(headers, fields)?;
         let by_basic = matches!(proof, Proof::Basic(_));
         let client = self.clients.find(&id);
         let failures = Failures::of(client, peer);
@@ -148,27 +148,25 @@ impl Failures {
 }
 
 /// The client's name and its proof; two proofs are one too many (RFC 6749 section 2.3).
-fn presented(headers: &HeaderMap, form: &Form) -> Result<(String, Proof), OAuthRefusal> {
+fn presented(headers: &HeaderMap, fields: &ClientFields) -> Result<(String, Proof), OAuthRefusal> {
     let basic = basic_credentials(headers)?;
     let by_basic = basic.is_some();
-    let named = form.field("client_id")?;
-    let secret = form.field("client_secret")?;
-    let assertion = form.field("client_assertion")?;
+    let ClientFields { client_id: named, client_secret: secret, client_assertion: assertion, .. } = fields;
     if usize::from(by_basic) + usize::from(secret.is_some()) + usize::from(assertion.is_some()) > 1 {
         return Err(OAuthRefusal::InvalidRequest("the client authenticates in two ways"));
     }
-    if assertion.is_some() && form.field("client_assertion_type")?.as_deref() != Some(ASSERTION_TYPE) {
+    if assertion.is_some() && fields.client_assertion_type.as_deref() != Some(ASSERTION_TYPE) {
         return Err(OAuthRefusal::InvalidRequest("client_assertion_type is not the one for a JWT"));
     }
     let (own, proof) = match (basic, secret, assertion) {
         (Some((id, secret)), ..) => (Some(id), Proof::Basic(secret)),
-        (_, Some(secret), _) => (None, Proof::Secret(secret.into_owned())),
-        (.., Some(assertion)) => (subject(&assertion), Proof::Assertion(assertion.into_owned())),
+        (_, Some(secret), _) => (None, Proof::Secret(secret.clone())),
+        (.., Some(assertion)) => (subject(assertion), Proof::Assertion(assertion.clone())),
         (None, None, None) => (None, Proof::Nothing),
     };
     let id = match (own, named) {
-        (Some(own), Some(named)) if own != named => None,
-        (own, named) => own.or(named.map(std::borrow::Cow::into_owned)),
+        (Some(own), Some(named)) if own != *named => None,
+        (own, named) => own.or_else(|| named.clone()),
     };
     id.map(|id| (id, proof)).ok_or(OAuthRefusal::InvalidClient { by_basic })
 }

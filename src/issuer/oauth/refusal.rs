@@ -4,9 +4,10 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
 
-use crate::issuer::api::Refusal;
+use crate::issuer::api::{Refusal, Refused};
 use crate::issuer::client::BadResource;
 use crate::issuer::signing_key;
 use crate::store;
@@ -70,7 +71,7 @@ impl IntoResponse for OAuthRefusal {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the body is too large"),
             Self::Other(refusal) => return refusal.into_response(),
         };
-        let mut answer = (status, Json(json!({ "error": error, "error_description": description }))).into_response();
+        let mut answer = (status, Json(OAuthRefused::new(error, description))).into_response();
         match self {
             Self::InvalidClient { by_basic: true } => {
                 answer.headers_mut().insert(WWW_AUTHENTICATE, http::HeaderValue::from_static("Basic realm=\"issuer\""));
@@ -82,4 +83,41 @@ impl IntoResponse for OAuthRefusal {
         }
         answer
     }
+}
+
+/// The answer to a refused call of the OAuth side.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OAuthRefused {
+    /// Why, for programs.
+    #[schema(example = "invalid_client")]
+    error: &'static str,
+    /// Why, for people.
+    error_description: &'static str,
+}
+
+impl OAuthRefused {
+    pub(super) const fn new(error: &'static str, error_description: &'static str) -> Self {
+        Self { error, error_description }
+    }
+}
+
+/// How every call may be refused by which a client proves itself.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "this is for the document; `OAuthRefusal` is what is answered")]
+pub(super) enum ClientRefusals {
+    /// The form is not in order.
+    #[response(status = 400)]
+    InvalidRequest(#[to_schema] OAuthRefused),
+    /// The client is not who it says.
+    #[response(status = 401)]
+    InvalidClient(#[to_schema] OAuthRefused),
+    /// The body is too large.
+    #[response(status = 413)]
+    TooLarge(#[to_schema] OAuthRefused),
+    /// Too many failed attempts to be this client; `Retry-After` says when to call again.
+    #[response(status = 429)]
+    TooManyAttempts(#[to_schema] OAuthRefused),
+    /// The store does not answer; `Retry-After` says when to call again.
+    #[response(status = 503)]
+    Unavailable(#[to_schema] Refused),
 }
