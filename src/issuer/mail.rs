@@ -181,8 +181,7 @@ pub(super) fn prepare(
     let composer = Composer::new(theme, config.templates.as_deref())?;
     let head = letter::Head::new(config, &settings.app_name, theme)?;
     let transport = smtp::Transport::new(config, &settings.public_url.host)?;
-    let password = config.password().map(|source| source.read()).transpose()?;
-    let outbox = Outbox::new(Arc::clone(store), clock.clone(), transport, head, password.as_ref());
+    let outbox = Outbox::new(Arc::clone(store), clock.clone(), transport, head);
     Ok((composer, Some(Arc::new(outbox))))
 }
 

@@ -1,8 +1,8 @@
 //! The queue of mails, and the worker that delivers them.
 //!
 //! A mail waits in the store until the server has accepted it or what it carries has expired, so it outlives a
-//! restart. It is sealed under the password of the mail server, which is the one secret that a sending issuer has and
-//! the store has not; with a server that asks for no password it lies there as it is, for as long as it waits.
+//! restart, also one with another password: a wrong one is why most queues are full. So it lies there as it is, like
+//! the signing keys. Who can read the issuer's store can sign in as anybody in any case.
 //!
 //! Instances over one store share the queue. Whoever holds a mail's lease sends it; a failed mail's lease stands
 //! until it is due again, and the lease of an instance that died ends by itself.
@@ -22,7 +22,7 @@ use super::smtp::{Failure, Transport};
 use super::trouble::{Trouble, pause};
 use crate::clock::{Clock, Timestamp};
 use crate::issuer::records;
-use crate::secret::{Seal, Secret, random_token};
+use crate::secret::random_token;
 use crate::store::{self, Shared};
 use crate::telemetry::Metrics;
 
@@ -44,7 +44,6 @@ pub(in crate::issuer) struct Outbox {
     clock: Clock,
     transport: Transport,
     head: Head,
-    seal: Option<Seal>,
     news: Notify,
     trouble: Trouble,
 }
@@ -65,40 +64,18 @@ fn lease_key(id: &str) -> String {
 }
 
 impl Outbox {
-    pub(super) fn new(
-        store: Shared,
-        clock: Clock,
-        transport: Transport,
-        head: Head,
-        password: Option<&Secret<String>>,
-    ) -> Self {
-        let seal = password.map(|password| Seal::new(password.expose().as_bytes(), "issuer mail"));
-        Self { store, clock, transport, head, seal, news: Notify::new(), trouble: Trouble::default() }
+    pub(super) fn new(store: Shared, clock: Clock, transport: Transport, head: Head) -> Self {
+        Self { store, clock, transport, head, news: Notify::new(), trouble: Trouble::default() }
     }
 
     /// Puts the mail into the queue.
     pub(super) async fn add(&self, mail: &Mail) -> Result<(), store::Error> {
         let id = random_token().expose().clone();
-        let key = mail_key(&id);
         let expires_at = mail.expires_at.plus(GRACE);
-        self.store.put(&key, &self.close(&key, mail), expires_at).await?;
+        records::save(self.store.as_ref(), &mail_key(&id), mail, expires_at).await?;
         self.store.index_add(INDEX, &id, expires_at).await?;
         self.news.notify_one();
         Ok(())
-    }
-
-    fn close(&self, key: &str, mail: &Mail) -> Vec<u8> {
-        let record = records::write(mail);
-        match &self.seal {
-            Some(seal) => seal.close(key, &record),
-            None => record,
-        }
-    }
-
-    /// The mail behind a record; `None` when it was sealed under another password.
-    fn open(&self, key: &str, record: &[u8]) -> Option<Mail> {
-        let opened = self.seal.as_ref().and_then(|seal| seal.open(key, record).ok());
-        serde_json::from_slice(opened.as_deref().unwrap_or(record)).ok()
     }
 
     /// Delivers what is in the queue and what comes, until told to stop; what is being sent is finished.
@@ -164,16 +141,10 @@ impl Outbox {
     }
 
     async fn handle(&self, id: &str, observers: &Observers) -> Result<Option<Timestamp>, store::Error> {
-        let key = mail_key(id);
-        let Some(record) = self.store.get(&key).await? else {
+        let Some(mail) = records::load::<Mail>(self.store.as_ref(), &mail_key(id)).await? else {
             // Another instance was done with it after the list was read.
             self.forget(id).await?;
             return Ok(None);
-        };
-        let Some(mail) = self.open(&key, &record) else {
-            tracing::warn!("a mail in the queue was sealed under another password of the mail server");
-            self.store.remove(&lease_key(id)).await?;
-            return Ok(Some(Timestamp::NEVER));
         };
         if mail.expires_at <= self.clock.now() {
             tracing::warn!("gave a mail up: what it carries has expired");
