@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use regex::Regex;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,42 @@ impl fmt::Display for Span {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a length of time with its unit, like \"90s\", \"15m\", \"12h\" or \"7d\"")]
 pub struct BadSpan;
+
+/// A regular expression that a whole text must match.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pattern {
+    written: String,
+    whole: Regex,
+}
+
+impl Pattern {
+    /// Whether all of `text` is as the pattern has it.
+    pub fn matches(&self, text: &str) -> bool {
+        self.whole.is_match(text)
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = BadPattern;
+
+    fn try_from(written: String) -> Result<Self, BadPattern> {
+        // By itself first: what is wrong alone may be right inside the group, like `)|(`.
+        Regex::new(&written)?;
+        Ok(Self { whole: Regex::new(&format!(r"\A(?:{written})\z"))?, written })
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.written
+    }
+}
+
+/// Not a regular expression.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("expected a regular expression, like \"[A-Z]{{2}}[0-9]{{6}}\"")]
+pub struct BadPattern(#[from] regex::Error);
 
 /// Where a secret is kept. gateway.toml names the place and never holds the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,6 +221,23 @@ mod tests {
         check("7d", Ok(604_800_000));
         for wrong in ["", "5", "m", "-5m", "5 m", "5w", "1.5h", "0s", "99999999999999999999s", "4000d"] {
             check(wrong, Err(BadSpan));
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_for_the_whole_text() {
+        let check = |pattern: &str, text: &str, expected: bool| {
+            let pattern = Pattern::try_from(pattern.to_owned()).expect("the pattern is well formed");
+            assert_eq!(pattern.matches(text), expected, "{pattern:?} {text:?}");
+        };
+        check("[0-9]{6}", "123456", true);
+        check("[0-9]{6}", "1234567", false);
+        check("[0-9]{6}", "a123456", false);
+        check("[0-9]{6}", "123456\n", false);
+        check("a|b", "b", true);
+        check("a|b", "ax", false);
+        for wrong in ["[", "a)|(b", "(?=a)", "a{4294967295}"] {
+            assert!(Pattern::try_from(wrong.to_owned()).is_err(), "{wrong}");
         }
     }
 

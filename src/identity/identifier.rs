@@ -171,8 +171,8 @@ pub enum BadIdentifier {
     /// Not an international phone number.
     #[error("a phone number begins with + and its country, like +12025550123")]
     PhoneNumber,
-    /// Too long, or with characters that no name has.
-    #[error("a name has at most 254 printable characters")]
+    /// Too long, with characters that no name has, or not of the form that names have here.
+    #[error("a name has at most 254 printable characters, and the form that `sign_in.pattern` gives")]
     Name,
 }
 

@@ -28,7 +28,7 @@ use crate::secret;
 use crate::session::attempt::{Attempt, AttemptKey, Browser};
 use crate::session::cookie::Kind;
 use crate::session::{Ending, Found, Live};
-use crate::setting::Span;
+use crate::setting::{Pattern, Span};
 
 /// `[sign_in]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -50,6 +50,8 @@ pub struct Config {
     pub identifier: IdentifierKind,
     /// What the page calls that; the catalogue's word where there is none.
     pub label: Option<String>,
+    /// What all of it must match, beyond what its kind asks for.
+    pub pattern: Option<Pattern>,
     /// Whether a code can be typed in place of following the link.
     pub codes: bool,
     /// Wrong codes that may be typed for one account in a quarter of an hour.
@@ -57,6 +59,15 @@ pub struct Config {
     /// The cookie in which another application of the tenant keeps the name of its session at Mosaic; with it, who is
     /// signed in there is signed in here.
     pub silent_login_cookie: Option<String>,
+}
+
+impl Config {
+    /// Reads what a visitor typed to sign in.
+    fn read(&self, text: &str) -> Result<Identifier, BadIdentifier> {
+        let identifier = self.identifier.read(text)?;
+        let is_of_form = self.pattern.as_ref().is_none_or(|pattern| pattern.matches(identifier.value()));
+        if is_of_form { Ok(identifier) } else { Err(BadIdentifier::Name) }
+    }
 }
 
 impl Default for Config {
@@ -70,6 +81,7 @@ impl Default for Config {
             links_in_all: 600,
             identifier: IdentifierKind::Email,
             label: None,
+            pattern: None,
             codes: true,
             code_tries: 5,
             silent_login_cookie: None,
@@ -229,7 +241,7 @@ pub(super) async fn send(
     if !secret::same(browser.csrf_token().as_bytes(), form.csrf.as_bytes()) {
         return Err(Refusal::StaleForm.into());
     }
-    let identifier = match portal.sign_in.identifier.read(&form.email) {
+    let identifier = match portal.sign_in.read(&form.email) {
         Ok(identifier) => identifier,
         Err(problem) => {
             let empty = problem == BadIdentifier::Empty;

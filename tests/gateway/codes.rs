@@ -313,6 +313,26 @@ async fn by_a_name_that_is_no_address_only_the_user_it_belonged_to_gets_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_of_another_form_is_refused_on_the_page() {
+    let stand_in = StandIn::start().await;
+    let setting = "[sign_in]\nidentifier = \"member_id\"\npattern = \"[A-Z]{2}[0-9]{6}\"\n";
+    let gate = stand_in.gate_on(stand_in.memory(), |configuration| configuration + setting).await;
+    let record = json!({ "result": { "user_id": "user-1", "status": "Active" } });
+    stand_in.answer("/cis/v1/users/identifier", ResponseTemplate::new(200).set_body_json(&record));
+    let mut visitor = visitor(&gate);
+    for typed in ["AB12345", "AB1234567", "ab123456", "AB123456;--"] {
+        let refused = visitor.ask_for_link(typed, "/").await;
+        assert_eq!(refused.status, 422, "{typed}");
+        assert!(refused.body.contains("That can't be right") && refused.body.contains(typed), "{}", refused.body);
+    }
+    gate.running.settle().await;
+    assert_eq!((stand_in.count("/cis/v1/users/identifier"), stand_in.count(SEND)), (0, 0));
+    assert_eq!(visitor.ask_for_link(" AB123456 ", "/").await.location(), WAITING);
+    stand_in.callback(&gate).await;
+    assert_eq!(stand_in.calls_to(SEND).pop().unwrap().json()["identifier"], "AB123456");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_name_is_sent_nothing_and_told_nothing() {
     let stand_in = StandIn::start().await;
     let identifier = "[sign_in]\nidentifier = \"username\"\n";

@@ -952,6 +952,12 @@ gateway.toml:12:23: sign_in.silent_login_cookie: is not the name of a cookie (se
     );
     check_after(
         r#"[sign_in]
+pattern = "[A-Z"
+"#,
+        r#"gateway.toml:9:11: sign_in.pattern: expected a regular expression, like "[A-Z]{2}[0-9]{6}" (seen: "[A-Z")"#,
+    );
+    check_after(
+        r#"[sign_in]
 identifier = "member_id"
 silent_login_cookie = "__host-linkgate"
 "#,
