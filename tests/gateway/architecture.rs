@@ -56,6 +56,7 @@ const HOMES: &[(&str, &str)] = &[
     ("prometheus", "telemetry*"),
     // In `store.rs` the word is the module of that name.
     ("redis", "store.rs store/redis*"),
+    ("regex", "setting.rs"),
     ("reqwest", "mosaic*"),
     ("rusqlite", "store/sqlite*"),
     (
