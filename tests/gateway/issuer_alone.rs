@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::authority::Authority;
 use crate::harness::{Answer, PATIENCE, configuration, exchange, read_answer};
 use crate::program::{Home, Process};
 
@@ -192,13 +193,13 @@ struct Identity {
 }
 
 impl Identity {
-    fn new(name: &str, authority: Option<&rcgen::Issuer<'_, KeyPair>>) -> Self {
+    fn new(name: &str, authority: Option<&Authority>) -> Self {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let certificate = match authority {
-            Some(authority) => params.signed_by(&key, authority).unwrap(),
+            Some(authority) => authority.sign(&params, &key),
             None => params.self_signed(&key).unwrap(),
         };
         Self {
@@ -255,12 +256,7 @@ struct Secured {
 
 impl Secured {
     async fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "authority");
-        let key = KeyPair::generate().unwrap();
-        let authority_pem = params.self_signed(&key).unwrap().pem();
-        let authority = rcgen::Issuer::new(params, key);
+        let authority = Authority::new();
         let server = Identity::new("localhost", None);
         let of_authority = Identity::new("holder", Some(&authority));
         let by_itself = Identity::new("single", None);
@@ -285,7 +281,7 @@ client_ca = "authority.pem"
         let home = home(&text);
         home.write("server.pem", &server.pem);
         home.write("server.key", &server.key_pem);
-        home.write("authority.pem", &authority_pem);
+        home.write("authority.pem", &authority.pem());
         home.write("single.pem", &by_itself.pem);
         let config = Config::load_for(Purpose::IssuerAlone, &home.path().join("gateway.toml")).unwrap();
         let running = gateway::start_issuer(&config, Clock::system()).await.unwrap();

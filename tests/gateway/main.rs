@@ -5,6 +5,7 @@ mod access;
 mod architecture;
 mod asking;
 mod at_rest;
+mod authority;
 mod budgets;
 mod callback;
 mod codes;

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
+use crate::authority::Authority;
 use crate::harness::{eventually, free_port};
 use crate::program::{Home, Process};
 use crate::python::python_with;
@@ -43,13 +44,10 @@ impl Manner {
 impl Host {
     pub(crate) fn new() -> Self {
         let home = Home::with("");
-        let (key, authority_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-        let mut authority = CertificateParams::new([]).unwrap();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        home.write("authority.pem", &authority.self_signed(&authority_key).unwrap().pem());
-        let authority = Issuer::new(authority, authority_key);
-        let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &authority);
-        home.write("certificate.pem", &certificate.unwrap().pem());
+        let (authority, key) = (Authority::new(), KeyPair::generate().unwrap());
+        home.write("authority.pem", &authority.pem());
+        let certificate = authority.sign(&CertificateParams::new(["localhost".to_owned()]).unwrap(), &key);
+        home.write("certificate.pem", &certificate.pem());
         home.write("key.pem", &key.serialize_pem());
         home.write("password", PASSWORD);
         Self { port: free_port(), home }

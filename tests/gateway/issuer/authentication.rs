@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::clients::SecretFile;
 use super::*;
+use crate::authority::Authority;
 
 const ASSERTION_TYPE: &str = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
 const NOW: i64 = 1_777_890_030;
@@ -259,7 +260,7 @@ async fn files_without_a_usable_key_are_refused() {
 }
 
 /// A certificate for `name`, signed by an authority or by itself.
-fn certificate(name: &[(DnType, &str)], authority: Option<&rcgen::Issuer<'_, KeyPair>>) -> rcgen::Certificate {
+fn certificate(name: &[(DnType, &str)], authority: Option<&Authority>) -> rcgen::Certificate {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     for (kind, value) in name {
@@ -267,18 +268,9 @@ fn certificate(name: &[(DnType, &str)], authority: Option<&rcgen::Issuer<'_, Key
     }
     let key = KeyPair::generate().unwrap();
     match authority {
-        Some(authority) => params.signed_by(&key, authority).unwrap(),
+        Some(authority) => authority.sign(&params, &key),
         None => params.self_signed(&key).unwrap(),
     }
-}
-
-fn authority() -> (rcgen::Issuer<'static, KeyPair>, String) {
-    let mut params = CertificateParams::default();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, "authority");
-    let key = KeyPair::generate().unwrap();
-    let pem = params.self_signed(&key).unwrap().pem();
-    (rcgen::Issuer::new(params, key), pem)
 }
 
 const BY_CERTIFICATE: &str = "grant_type=client_credentials&client_id=holder";
@@ -312,15 +304,14 @@ async fn a_registered_certificate_takes_the_place_of_a_secret() {
 
 #[tokio::test]
 async fn a_certificate_of_an_authority_takes_the_place_of_a_secret() {
-    let (ours, ours_pem) = authority();
-    let (theirs, _) = authority();
+    let (ours, theirs) = (Authority::named("authority"), Authority::named("authority"));
     let name =
         [(DnType::CountryName, "DE"), (DnType::OrganizationName, "Example, Inc."), (DnType::CommonName, "holder")];
     let own = certificate(&name, Some(&ours));
     let foreign = certificate(&name, Some(&theirs));
     let by_itself = certificate(&name, None);
     let colleague = certificate(&[(DnType::CommonName, "colleague")], Some(&ours));
-    let ca = SecretFile::new("ca", &ours_pem);
+    let ca = SecretFile::new("ca", &ours.pem());
     let client = json!({
         "id": "holder", "authentication": "tls_client_auth", "certificate_subject": r"CN=holder, O=Example\, Inc., C=DE",
     });

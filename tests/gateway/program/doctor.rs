@@ -10,8 +10,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use wiremock::ResponseTemplate;
 
-use super::tls_server::Authority;
 use super::{Ended, Home, Process, replaced};
+use crate::authority::Authority;
 use crate::harness::{closed_port, configuration, free_port};
 use crate::mosaic::sign;
 use crate::recorder::Recorder;
@@ -97,7 +97,7 @@ async fn doctor(home: &Home) -> Found {
 
 /// The same on a machine that trusts `authority`.
 async fn trusting_doctor(home: &Home, authority: &Authority) -> Found {
-    home.write("authority.pem", authority.pem());
+    home.write("authority.pem", &authority.pem());
     let mut command = home.command(&["doctor", "--json"]);
     command.env("SSL_CERT_FILE", home.path().join("authority.pem"));
     Found::of(&Process::spawn(command).ended().await)

@@ -1,38 +1,18 @@
-//! Servers with TLS whose certificates are in order, or wrong in one way, and the authority that vouches for them.
+//! Servers with TLS whose certificates are in order, or wrong in one way.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use linkgate::secret::random_token;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-/// An authority of the story's own.
-pub(crate) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
+use crate::authority::Authority;
 
 impl Authority {
-    pub(crate) fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // By a name of its own, no other is taken for it.
-        params.distinguished_name.push(DnType::CommonName, random_token().expose().as_str());
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
-
-    /// Its certificate.
-    pub(crate) fn pem(&self) -> &str {
-        &self.pem
-    }
-
     /// A server whose certificate is for `name`. It answers every request with `answer`.
     pub(crate) async fn server(&self, name: &str, answer: &'static str) -> SocketAddr {
         self.serve(CertificateParams::new(vec![name.to_owned()]).unwrap(), answer).await
@@ -47,7 +27,7 @@ impl Authority {
 
     async fn serve(&self, params: CertificateParams, answer: &'static str) -> SocketAddr {
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let certificate = self.sign(&params, &key);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{Certificate, CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -11,6 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::*;
+use crate::authority::Authority;
 
 /// A certificate and its key.
 struct Pair {
@@ -18,21 +19,10 @@ struct Pair {
     key: KeyPair,
 }
 
-/// The authority of a private network.
-struct Authority(Pair, CertificateParams);
-
 impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        Self(Pair { certificate: params.self_signed(&key).unwrap(), key }, params)
-    }
-
     fn issue(&self, name: &str, purpose: ExtendedKeyUsagePurpose) -> Pair {
         let key = KeyPair::generate().unwrap();
-        let issuer = Issuer::from_params(&self.1, &self.0.key);
-        Pair { certificate: params(name, purpose).signed_by(&key, &issuer).unwrap(), key }
+        Pair { certificate: self.sign(&params(name, purpose), &key), key }
     }
 }
 
@@ -137,15 +127,12 @@ async fn the_certificate_is_shown_on_every_connection_and_takes_the_place_of_the
     let server = authority.issue("localhost", ExtendedKeyUsagePurpose::ServerAuth);
     for method in ["tls_client_auth", "self_signed_tls_client_auth"] {
         let files = Files::new();
-        let trust = format!(
-            "certificate_authority_file = \"{}\"\n",
-            files.write("authority.pem", authority.0.certificate.pem())
-        );
+        let trust = format!("certificate_authority_file = \"{}\"\n", files.write("authority.pem", authority.pem()));
         let client = match method {
             "tls_client_auth" => authority.issue("client-1", ExtendedKeyUsagePurpose::ClientAuth),
             _ => self_signed("client-1"),
         };
-        let vouching = if method == "tls_client_auth" { &authority.0.certificate } else { &client.certificate };
+        let vouching = if method == "tls_client_auth" { authority.certificate() } else { &client.certificate };
         let strict = Strict::start(&server, vouching).await;
         let mosaic = mosaic(&strict.url("localhost"), &(settings(&files, method, &client) + &trust));
         send(&mosaic).await.unwrap();
@@ -165,11 +152,11 @@ async fn nobody_is_talked_to_whose_certificate_does_not_hold() {
     let (authority, other) = (Authority::new(), Authority::new());
     let client = authority.issue("client-1", ExtendedKeyUsagePurpose::ClientAuth);
     let server = authority.issue("localhost", ExtendedKeyUsagePurpose::ServerAuth);
-    let strict = Strict::start(&server, &authority.0.certificate).await;
+    let strict = Strict::start(&server, authority.certificate()).await;
     let files = Files::new();
     let shown = settings(&files, "tls_client_auth", &client);
     let trusting = |name: &str, authority: &Authority| {
-        format!("{shown}certificate_authority_file = \"{}\"", files.write(name, authority.0.certificate.pem()))
+        format!("{shown}certificate_authority_file = \"{}\"", files.write(name, authority.pem()))
     };
     for (url, settings) in [
         (strict.url("localhost"), shown.clone()),
@@ -187,10 +174,9 @@ async fn nobody_is_talked_to_whose_certificate_does_not_hold() {
 async fn without_the_right_certificate_there_is_no_connection() {
     let authority = Authority::new();
     let server = authority.issue("localhost", ExtendedKeyUsagePurpose::ServerAuth);
-    let strict = Strict::start(&server, &authority.0.certificate).await;
+    let strict = Strict::start(&server, authority.certificate()).await;
     let files = Files::new();
-    let trust =
-        format!("certificate_authority_file = \"{}\"\n", files.write("authority.pem", authority.0.certificate.pem()));
+    let trust = format!("certificate_authority_file = \"{}\"\n", files.write("authority.pem", authority.pem()));
     let secret = format!("client_secret_file = \"{}\"\n", files.write("secret", "a-secret"));
     let foreign = settings(&files, "tls_client_auth", &self_signed("client-1"));
     for settings in [secret, foreign] {
