@@ -87,7 +87,7 @@ pub async fn start_issuer_with(config: &Config, clock: Clock, store: Shared) -> 
         tracing::warn!(error = %Chain(&error), "failed to start the issuer");
     }
     let dress = Dress { pages, public_url: config.public_url.clone(), clock };
-    let served = late::serve_others(listener, router(&late, dress), stopping);
+    let served = late::serve_others(listener, router(&late, dress), &config.trusted_proxies, stopping);
     let mailing = tokio::spawn(late.clone().run(closing.clone(), Arc::clone(&metrics), readiness.clone()));
     let admin = Admin { readiness: readiness.clone(), metrics, hosts: config.admin.hosts.clone() };
     let helpers = vec![

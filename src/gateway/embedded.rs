@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use axum::Router;
+use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use url::Url;
@@ -33,6 +34,7 @@ pub(super) struct Embedded {
     address: SocketAddr,
     /// For other programs.
     open: Option<(Listener, SocketAddr)>,
+    trusted_proxies: Vec<IpNet>,
     client: OwnClient,
     name: String,
     late: Late,
@@ -76,7 +78,8 @@ impl Embedded {
         };
         let name = settings.name.clone();
         let late = Late::new(of_issuer, settings, store, clock, pages);
-        Ok(Self { listener, address, open, client, name, late })
+        let trusted_proxies = config.trusted_proxies.clone();
+        Ok(Self { listener, address, open, trusted_proxies, client, name, late })
     }
 
     pub(super) const fn address(&self) -> SocketAddr {
@@ -136,7 +139,7 @@ impl Embedded {
     ) -> (JoinHandle<()>, Vec<JoinHandle<()>>) {
         let mut tasks = vec![serve(self.listener, self.late.api(), stopping.clone())];
         if let Some((listener, _)) = self.open {
-            tasks.push(late::serve_others(listener, self.late.api(), stopping.clone()));
+            tasks.push(late::serve_others(listener, self.late.api(), &self.trusted_proxies, stopping.clone()));
         }
         (tokio::spawn(self.late.run(stopping.clone(), metrics, readiness)), tasks)
     }

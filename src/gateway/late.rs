@@ -6,11 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Json;
 use axum::Router;
-use axum::extract::Request;
 use axum::extract::connect_info::ConnectInfo;
+use axum::extract::{Request, State};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::{StatusCode, header};
+use ipnet::IpNet;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -23,6 +25,7 @@ use crate::issuer::tls::{Listener, Peer};
 use crate::issuer::{self, Issuer};
 use crate::pages::Pages;
 use crate::portal::answer::{Failure, Refusal};
+use crate::proxy::canonical::client_address;
 use crate::session::Chain;
 use crate::store::Shared;
 use crate::telemetry::Metrics;
@@ -148,6 +151,15 @@ async fn call(router: &Router, request: Request) -> Response {
     router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
 }
 
+/// Behind a proxy of ours, the sender is whom that proxy names: limits are for each sender.
+async fn name_sender(State(trusted): State<Arc<[IpNet]>>, mut request: Request) -> Request {
+    if let Some(ConnectInfo(mut peer)) = request.extensions().get::<ConnectInfo<Peer>>().cloned() {
+        peer.address.set_ip(client_address(peer.address, request.headers(), &trusted));
+        request.extensions_mut().insert(ConnectInfo(peer));
+    }
+    request
+}
+
 /// The listener of other programs.
 ///
 /// # Errors
@@ -156,8 +168,15 @@ pub(super) fn open(listener: TcpListener, config: &issuer::Config) -> Result<Lis
     Ok(Listener::new(listener, config)?)
 }
 
-/// Serves other programs until they are told to stop.
-pub(super) fn serve_others(listener: Listener, router: Router, mut stopping: watch::Receiver<bool>) -> JoinHandle<()> {
+/// Serves other programs, some of them behind `trusted_proxies`, until told to stop.
+pub(super) fn serve_others(
+    listener: Listener,
+    router: Router,
+    trusted_proxies: &[IpNet],
+    mut stopping: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let trusted: Arc<[IpNet]> = trusted_proxies.into();
+    let router = router.layer(middleware::map_request_with_state(trusted, name_sender));
     tokio::spawn(async move {
         let stopped = async move { drop(stopping.wait_for(|stopping| *stopping).await) };
         let service = router.into_make_service_with_connect_info::<Peer>();

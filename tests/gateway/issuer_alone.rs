@@ -184,6 +184,27 @@ async fn check_keys_and_health_know_the_issuers_file() {
     assert_eq!(keys["keys"].as_array().unwrap().len(), 2);
 }
 
+#[tokio::test]
+async fn failures_count_for_whom_a_trusted_proxy_names_and_for_nobody_that_others_name() {
+    for (trusted, limited) in [("trusted_proxies = [\"127.0.0.0/8\"]\n", false), ("", true)] {
+        let home = home(&format!("{trusted}{}", ALONE.replace("sqlite:store.db", "memory")));
+        let config = Config::load_for(Purpose::IssuerAlone, &home.path().join("gateway.toml")).unwrap();
+        let running = gateway::start_issuer(&config, Clock::system()).await.unwrap();
+        let ask = async |secret: &str, forwarded: &str| {
+            let form = format!("grant_type=client_credentials&client_id=intranet&client_secret={secret}");
+            let headers = format!("X-Forwarded-For: {forwarded}\r\n");
+            exchange(running.address, request("POST", "/oidc/token", &headers, &form).as_bytes()).await.status
+        };
+        for _ in 0..30 {
+            assert_eq!(ask("wrong", "203.0.113.7").await, StatusCode::UNAUTHORIZED);
+        }
+        assert_eq!(ask(SECRET, "203.0.113.7").await, StatusCode::TOO_MANY_REQUESTS);
+        let elsewhere = if limited { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
+        assert_eq!(ask(SECRET, "203.0.113.8").await, elsewhere);
+        running.stop().await;
+    }
+}
+
 /// A certificate with its key, in PEM and as rustls wants them.
 struct Identity {
     pem: String,
