@@ -153,6 +153,8 @@ pub struct Running {
 
 /// How long a failed background task rests before it is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// The longest such rest where each try costs Mosaic a call.
+const LONGEST_RETRY: Duration = Duration::from_secs(8);
 /// How often readiness is looked at again.
 const READINESS: Duration = Duration::from_secs(2);
 
@@ -409,13 +411,19 @@ async fn listen_for_ends(sessions: Arc<Sessions>, mut stopping: watch::Receiver<
 
 /// Asks now and then whether the store and Mosaic answer.
 async fn watch_readiness(readiness: Readiness, store: Shared, mosaic: Mosaic, mut stopping: watch::Receiver<bool>) {
+    let mut retry = RETRY;
     loop {
         let stored = store.get("readiness").await.map(drop);
         readiness.set("store", stored.map_err(|error| Chain(&error).to_string()));
         let probed = mosaic.probe().await;
         let ready = probed.is_ok();
         readiness.set("mosaic", probed.map_err(|error| Chain(&error).to_string()));
-        let pause = if ready { READINESS } else { RETRY };
+        let limited = mosaic
+            .links_are_paused()
+            .map(|left| format!("too many links for Mosaic: it wants none for {} seconds more", left.as_secs().max(1)));
+        readiness.warn("mosaic", limited);
+        let pause = if ready { READINESS } else { retry };
+        retry = if ready { RETRY } else { (retry * 2).min(LONGEST_RETRY) };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,

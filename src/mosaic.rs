@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -153,6 +154,30 @@ struct Inner {
     keys: Arc<KeySet>,
 }
 
+/// What a visitor is to have Mosaic do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Send a link.
+    SendLink,
+    /// Send a one-time code.
+    SendCode,
+    /// Take a typed code.
+    RedeemCode,
+    /// Sign in by a session that there is.
+    SignInSilently,
+}
+
+impl Step {
+    const fn call(self) -> &'static str {
+        match self {
+            Self::SendLink => magic_link::SEND,
+            Self::SendCode => one_time_code::SEND,
+            Self::RedeemCode => one_time_code::AUTHENTICATE,
+            Self::SignInSilently => sessions::AUTHENTICATE,
+        }
+    }
+}
+
 impl Mosaic {
     /// A client that has not called yet.
     ///
@@ -200,11 +225,16 @@ impl Mosaic {
         keys.ready().await
     }
 
-    /// Whether Mosaic is worth a call for a visitor: false for five seconds after it was out of reach or broken, and
-    /// while calls are held back because it keeps failing, until one works.
-    pub fn is_reachable(&self) -> bool {
+    /// Whether Mosaic is worth `step` for a visitor: false for five seconds after it was out of reach or twice broken,
+    /// while calls are held back because it keeps failing, until one works, and while it limits the calls of that step.
+    pub fn is_reachable(&self, step: Step) -> bool {
         let Inner { http, client_tokens, keys, .. } = &*self.0;
-        http.is_promising() && client_tokens.is_promising() && keys.is_promising()
+        http.is_promising(step.call()) && client_tokens.is_promising() && keys.is_promising()
+    }
+
+    /// How long Mosaic still wants no links to be sent, after it said that there were too many.
+    pub fn links_are_paused(&self) -> Option<Duration> {
+        self.0.http.pause_of(Step::SendLink.call())
     }
 
     /// Makes a call with our client's token. One that Mosaic no longer accepts is replaced once.

@@ -19,6 +19,7 @@ use crate::secret::{Seal, Secret};
 use crate::setting::Span;
 use crate::store::{self, Location, Shared};
 
+mod at_mosaic;
 pub mod attempt;
 mod cache;
 pub mod cookie;
@@ -83,6 +84,9 @@ pub struct Session {
     mosaic_session: String,
     refresh_token: Option<String>,
     access_expires_at: Timestamp,
+    /// When new tokens are asked for; of a session whose record does not say, shortly before the old ones end.
+    #[serde(default)]
+    renew_at: Option<Timestamp>,
     /// The organisation that was asked for; renewals ask for it again.
     #[serde(default)]
     organization: Option<String>,
@@ -356,6 +360,7 @@ impl Sessions {
             mosaic_session: signed_in.session_id.expose().clone(),
             refresh_token: signed_in.refresh_token.as_ref().map(|token| token.expose().clone()),
             access_expires_at: signed_in.access_expires_at,
+            renew_at: Some(renewal::due(signed_in.access_expires_at, signed_in.access_lifetime)),
             organization,
         };
         let id = SessionId::random();
@@ -393,13 +398,13 @@ impl Sessions {
         self.forget(live.key(), &live.session().identity.subject).await
     }
 
-    fn end_at_mosaic(&self, session_id: &str) {
-        let (mosaic, id) = (self.mosaic.clone(), Secret::new(session_id.to_owned()));
-        self.tasks.spawn(async move {
-            if let Err(error) = mosaic.end_session(id.expose()).await {
-                tracing::warn!(error = %Chain(&error), "failed to end a session at Mosaic");
-            }
-        });
+    /// Ends a session at Mosaic, in the background.
+    pub fn end_at_mosaic(&self, session_id: &str) {
+        let (mosaic, id) = (self.mosaic.clone(), Arc::new(Secret::new(session_id.to_owned())));
+        self.tasks.spawn(at_mosaic::end(move || {
+            let (mosaic, id) = (mosaic.clone(), Arc::clone(&id));
+            async move { mosaic.end_session(id.expose()).await }
+        }));
     }
 
     /// Ends every session of the user of `live`, here and at Mosaic, and that one last: as long as it lives, its
@@ -414,11 +419,10 @@ impl Sessions {
         }
         self.end(live).await?;
         let (mosaic, subject) = (self.mosaic.clone(), subject.clone());
-        self.tasks.spawn(async move {
-            if let Err(error) = mosaic.end_sessions_of(&subject).await {
-                tracing::warn!(error = %Chain(&error), "failed to end the sessions of a user at Mosaic");
-            }
-        });
+        self.tasks.spawn(at_mosaic::end(move || {
+            let (mosaic, subject) = (mosaic.clone(), subject.clone());
+            async move { mosaic.end_sessions_of(&subject).await }
+        }));
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Leaves a part of Mosaic alone while it keeps failing, so that nobody waits for what does not come.
 //!
-//! One failure makes it doubtful for a moment, which is for callers who can say no instead of trying. Several in a row
-//! open the circuit: calls fail at once, and after a pause one of them at a time is let through. A success closes it.
+//! One failure to get through, or a second fault in a row, makes it doubtful for a moment, which is for callers who can
+//! say no instead of trying; a single fault is one call's bad luck. Several failures in a row open the circuit: calls fail at once, and after a pause one of them at a time is let through. A success closes it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::secret::random_bytes;
 const THRESHOLD: u32 = 3;
 /// Failures further apart than this are not in a row.
 const WINDOW: Duration = Duration::from_secs(60);
-/// How long one failure casts doubt.
+/// How long a failure casts doubt.
 const DOUBT: Duration = Duration::from_secs(5);
 /// The first pause; it doubles with each trial that fails.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -29,6 +29,8 @@ struct State {
     /// Failures in a row, and when the last of them was.
     failures: u32,
     failed_at: Option<Timestamp>,
+    /// Whether the last of them is a reason not to try.
+    is_doubtful: bool,
     /// How often in a row the circuit opened; the length of the pause.
     openings: u32,
     open: Option<Open>,
@@ -76,12 +78,13 @@ impl Breaker {
         Ok(Turn { breaker: self, is_trial })
     }
 
-    /// Whether a call now may well succeed: no failure a moment ago, and no pause or trial under way.
+    /// Whether a call now may well succeed: no doubt a moment ago, and no pause or trial under way.
     pub(super) fn is_promising(&self, now: Timestamp) -> bool {
         let state = self.state();
         match &state.open {
             Some(open) => !open.is_paused(now) && !open.is_on_trial,
             // A clock that was set back must not prolong the wait.
+            None if !state.is_doubtful => true,
             None => state.failed_at.is_none_or(|failed_at| now < failed_at || now.since(failed_at) >= DOUBT),
         }
     }
@@ -119,12 +122,13 @@ impl Turn<'_> {
         if state.open.take().is_some() { Change::Closed } else { Change::None }
     }
 
-    /// The call failed for a reason that lies with Mosaic or the way there.
-    pub(super) fn fail(self, now: Timestamp) -> Change {
+    /// The call failed for a reason that lies with Mosaic or the way there; `got_through` where Mosaic did answer.
+    pub(super) fn fail(self, now: Timestamp, got_through: bool) -> Change {
         let mut state = self.breaker.state();
         let is_in_row = state.failed_at.is_some_and(|failed_at| now.since(failed_at) < WINDOW);
         state.failures = if is_in_row { state.failures.saturating_add(1) } else { 1 };
         state.failed_at = Some(now);
+        state.is_doubtful = !got_through || state.failures > 1;
         match &state.open {
             // A call that began before the circuit opened has nothing new to tell.
             Some(_) if !self.is_trial => return Change::None,
@@ -171,7 +175,7 @@ mod tests {
     }
 
     fn fail(breaker: &Breaker, seconds: i64) -> Change {
-        breaker.admit(at(seconds)).expect("the call is let through").fail(at(seconds))
+        breaker.admit(at(seconds)).expect("the call is let through").fail(at(seconds), false)
     }
 
     fn opened_at(seconds: i64) -> Breaker {
@@ -181,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn one_failure_casts_doubt_for_five_seconds_or_until_a_success_and_holds_nobody_back() {
+    fn a_failure_to_get_through_casts_doubt_for_five_seconds_or_until_a_success_and_holds_nobody_back() {
         let breaker = Breaker::default();
         assert!(breaker.is_promising(at(100)));
         assert_eq!(fail(&breaker, 100), Change::None);
@@ -190,6 +194,19 @@ mod tests {
         assert!(breaker.is_promising(at(99)), "the clock was set back");
         assert_eq!(breaker.admit(at(101)).unwrap().succeed(), Change::None);
         assert!(breaker.is_promising(at(101)));
+    }
+
+    #[test]
+    fn a_fault_casts_doubt_when_it_is_the_second_in_a_row() {
+        let breaker = Breaker::default();
+        let fault = |seconds| breaker.admit(at(seconds)).unwrap().fail(at(seconds), true);
+        fault(100);
+        assert!(breaker.is_promising(at(100)));
+        fault(102);
+        assert!(!breaker.is_promising(at(102)) && breaker.is_promising(at(107)));
+        breaker.admit(at(108)).unwrap().succeed();
+        fault(109);
+        assert!(breaker.is_promising(at(109)));
     }
 
     #[test]
@@ -232,12 +249,12 @@ mod tests {
             let longest = Duration::from_secs(longest);
             assert!((longest / 2..=longest).contains(&left), "{left:?} of {longest:?}");
             now = now.plus(left);
-            assert_eq!(breaker.admit(now).unwrap().fail(now), Change::StaysOpen);
+            assert_eq!(breaker.admit(now).unwrap().fail(now, false), Change::StaysOpen);
         }
         now = now.plus(LONGEST_PAUSE);
         assert_eq!(breaker.admit(now).unwrap().succeed(), Change::Closed);
         for _ in 0..THRESHOLD {
-            breaker.admit(now).unwrap().fail(now);
+            breaker.admit(now).unwrap().fail(now, false);
         }
         assert!(breaker.admit(now).unwrap_err() <= PAUSE, "a success makes the next pause short again");
     }
@@ -246,7 +263,7 @@ mod tests {
     fn calls_that_began_before_it_opened_change_nothing_by_failing_and_close_it_by_working() {
         let breaker = Breaker::default();
         let early = [(); 5].map(|()| breaker.admit(at(0)).unwrap());
-        let changes = early.map(|turn| turn.fail(at(1)));
+        let changes = early.map(|turn| turn.fail(at(1), false));
         assert_eq!(changes, [Change::None, Change::None, Change::Opened, Change::None, Change::None]);
         let breaker = Breaker::default();
         let early = breaker.admit(at(0)).unwrap();

@@ -96,9 +96,15 @@ impl Http {
         self.client.delete(url.clone())
     }
 
-    /// Whether nothing speaks against a call now.
-    pub(super) fn is_promising(&self) -> bool {
-        self.breaker.is_promising(self.clock.now())
+    /// Whether nothing speaks against `call` now.
+    pub(super) fn is_promising(&self, call: &'static str) -> bool {
+        let now = self.clock.now();
+        self.breaker.is_promising(now) && self.pauses.left(call, now).is_none()
+    }
+
+    /// How long Mosaic still wants `call` to wait, if it does.
+    pub(super) fn pause_of(&self, call: &'static str) -> Option<Duration> {
+        self.pauses.left(call, self.clock.now())
     }
 
     /// Lets the next call through, though the circuit is open.
@@ -120,7 +126,9 @@ impl Http {
         let now = self.clock.now();
         match &outcome {
             Ok(()) => self.note(turn.succeed_on_probation(now)),
-            Err(error) if error.is_outage() => self.note(turn.fail(now)),
+            Err(error) if error.is_outage() => {
+                self.note(turn.fail(now, matches!(error, Error::ServerFault { .. })));
+            }
             Err(_) => {}
         }
         outcome
@@ -181,7 +189,7 @@ impl Http {
             Ok(_) => self.pauses.served(call, now),
             Err(_) => {}
         }
-        self.note(if is_outage(&outcome) { turn.fail(now) } else { turn.succeed() });
+        self.note(if is_outage(&outcome) { turn.fail(now, outcome.is_ok()) } else { turn.succeed() });
         let took = now.since(started);
         self.metrics.mosaic_call(call, name(&outcome), Some(took));
         log(call, &outcome, took);

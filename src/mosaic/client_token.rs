@@ -23,6 +23,9 @@ const MARGIN: Duration = Duration::from_secs(30);
 /// The pause after a renewal that failed.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// The call's name in metrics and logs.
+const CALL: &str = "token";
+
 /// A client access token, shared by all calls.
 pub(super) type ClientToken = Arc<Secret<String>>;
 
@@ -95,7 +98,7 @@ impl ClientTokens {
 
     /// Whether there is a token, or nothing is known against having one.
     pub(super) fn is_promising(&self) -> bool {
-        self.usable(self.clock.now()).is_some() || self.http.is_promising()
+        self.usable(self.clock.now()).is_some() || self.http.is_promising(CALL)
     }
 
     /// Fetches a token even though the kept one is good.
@@ -148,7 +151,7 @@ impl ClientTokens {
             let request = self.http.post(&self.url);
             self.authentication.token_request(request, &self.client_id, &self.url, self.clock.now())
         };
-        let answer = self.http.send("token", Repeat::Once, ANSWER_LIMIT, request).await?;
+        let answer = self.http.send(CALL, Repeat::Once, ANSWER_LIMIT, request).await?;
         let answer = answer.with_status(&[200]).map_err(Refusal::into_token_endpoint_error)?;
         let TokenAnswer { access_token, token_type, expires_in } = answer.json()?;
         if !token_type.eq_ignore_ascii_case("Bearer") {

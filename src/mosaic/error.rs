@@ -96,6 +96,16 @@ pub enum Error {
     /// Mosaic gave a token that does not hold.
     #[error("verify a token from Mosaic")]
     Token(#[from] id_token::Error),
+    /// A refusal for a reason that this client does not know, of what the call was about.
+    #[error("have Mosaic accept `{call}` (status {status}): {message}")]
+    Refused {
+        /// The call's name.
+        call: &'static str,
+        /// The status of the answer.
+        status: u16,
+        /// What Mosaic said, cut and cleaned.
+        message: String,
+    },
     /// An answer that this client does not know.
     #[error("understand Mosaic's answer to `{call}` (status {status}): {message}")]
     Unexpected {
@@ -136,6 +146,15 @@ impl Error {
     /// Whether the same call may well succeed later.
     pub const fn is_transient(&self) -> bool {
         self.is_outage() || matches!(self, Self::CircuitOpen { .. } | Self::RateLimited { .. })
+    }
+
+    /// How long to wait before the next call, where that is known.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } => *retry_after,
+            Self::CircuitOpen { retry_after } => Some(*retry_after),
+            _ => None,
+        }
     }
 
     /// Whether Mosaic was asked and was out of reach or broken.
@@ -194,7 +213,7 @@ impl Refusal {
             429 => Error::RateLimited { retry_after: self.retry_after },
             500..=599 => Error::ServerFault { status: self.status },
             403 if self.says(&["signup", "sign-up", "sign up"]) => Error::SignUpNotAllowed,
-            403 if self.says(&["not active", "not_active"]) => Error::UserNotActive,
+            400 | 403 | 404 if self.says(&["not active", "not_active"]) => Error::UserNotActive,
             403 if self.says(&["organization", "organisation", "org_id"]) => Error::NotInOrganization,
             403 => Error::NotPermitted,
             400 if self.says(&["redirect_uri", "redirect uri"]) => Error::RedirectUriNotAllowed,
@@ -202,6 +221,9 @@ impl Refusal {
             400 | 404 if self.says(&["user not found", "user_not_found"]) => Error::UserNotFound,
             400 | 404 if self.says(&["organization", "organisation", "org_id"]) => Error::NotInOrganization,
             400 | 404 if self.says(&["session not found", "session_not_found"]) => Error::SessionNotFound,
+            400 | 404 | 409 | 410 | 422 if self.is_of_mosaic => {
+                Error::Refused { call: self.call, status: self.status, message: self.shown() }
+            }
             _ => self.unexpected(),
         }
     }
@@ -283,6 +305,7 @@ mod tests {
         check(403, r#"{"message":"Public signup is not allowed for this application"}"#, &Error::SignUpNotAllowed);
         check(403, r#"{"error_code":"403","message":"User is not active"}"#, &Error::UserNotActive);
         check(403, r#"{"error_code":"user_not_active","message":"x"}"#, &Error::UserNotActive);
+        check(400, r#"{"error_code":"400","message":"User is not active"}"#, &Error::UserNotActive);
         check(403, r#"{"error_code":403,"message":"Forbidden"}"#, &Error::NotPermitted);
         check(403, "<html>", &Error::NotPermitted);
         check(404, r#"{"error_code":"404","message":"App not found"}"#, &Error::AppNotFound);
@@ -306,11 +329,14 @@ mod tests {
         check(400, "null", &unexpected(400, "no message"));
         check(400, "[1,2]", &unexpected(400, "no message"));
         check(400, r#"{"message":{"a":1},"error_code":[]}"#, &unexpected(400, "no message"));
-        check(400, r#"{"message":["a","b",3]}"#, &unexpected(400, "a; b"));
-        check(400, r#"{"error":"invalid_grant","error_description":"gone"}"#, &unexpected(400, "invalid_grant gone"));
-        check(400, "{\"message\":\"a\\r\\nb\\u0000 ada@example.com\"}", &unexpected(400, "a b [address]"));
-        check(400, &format!(r#"{{"message":"code {}"}}"#, "x".repeat(61)), &unexpected(400, "code [long]"));
-        let Error::Unexpected { message, .. } = read(400, &format!(r#"{{"message":"{}"}}"#, "ab ".repeat(500))) else {
+        check(418, r#"{"message":["a","b",3]}"#, &unexpected(418, "a; b"));
+        let refused = |status, message: &str| Error::Refused { call: "send", status, message: message.to_owned() };
+        check(400, r#"{"message":["a","b",3]}"#, &refused(400, "a; b"));
+        check(404, r#"{"message":"Device not found","error_code":404}"#, &refused(404, "Device not found"));
+        check(400, r#"{"error":"invalid_grant","error_description":"gone"}"#, &refused(400, "invalid_grant gone"));
+        check(400, "{\"message\":\"a\\r\\nb\\u0000 ada@example.com\"}", &refused(400, "a b [address]"));
+        check(400, &format!(r#"{{"message":"code {}"}}"#, "x".repeat(61)), &refused(400, "code [long]"));
+        let Error::Refused { message, .. } = read(400, &format!(r#"{{"message":"{}"}}"#, "ab ".repeat(500))) else {
             unreachable!("a plain 400 has no meaning of its own")
         };
         assert_eq!(message.chars().count(), 200);

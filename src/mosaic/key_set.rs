@@ -15,6 +15,8 @@ use super::single_flight::SingleFlight;
 use crate::clock::{Clock, Timestamp};
 use crate::secret::from_base64url;
 
+/// The call's name in metrics and logs.
+const CALL: &str = "key_set";
 const SIZE_LIMIT: usize = 256 * 1024;
 /// The shortest time between two fetches, whatever they are for and however they end.
 const FETCH_INTERVAL: Duration = Duration::from_secs(30);
@@ -98,7 +100,7 @@ impl KeySet {
 
     /// Whether tokens can be verified, or nothing is known against it.
     pub(super) fn is_promising(&self) -> bool {
-        self.state().usable(self.clock.now()).is_some() || self.http.is_promising()
+        self.state().usable(self.clock.now()).is_some() || self.http.is_promising(CALL)
     }
 
     /// Fetches the set once for all who want it now, unless it will do or was tried a moment ago.
@@ -128,7 +130,7 @@ impl KeySet {
 
     async fn fetch(&self) -> Result<Keys, Error> {
         let request = || Ok(self.http.get(&self.url));
-        let answer = self.http.send("key_set", Repeat::Once, SIZE_LIMIT, request).await?;
+        let answer = self.http.send(CALL, Repeat::Once, SIZE_LIMIT, request).await?;
         let answer = answer.with_status(&[200]).map_err(Refusal::into_error)?;
         let keys = parse(answer.body()).ok_or_else(|| answer.unexpected("not a key set"))?;
         if keys.is_empty() { Err(answer.unexpected("the key set has no usable key")) } else { Ok(keys) }

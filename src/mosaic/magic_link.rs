@@ -12,6 +12,9 @@ use super::{Device, Login, Mosaic, below, wire};
 use crate::identity::Identifier;
 use crate::secret::Secret;
 
+/// The call's name in metrics and logs.
+pub(super) const SEND: &str = "send_magic_link";
+
 /// The mail with a link in it.
 #[derive(Clone, Copy)]
 pub struct SendMagicLink<'a> {
@@ -102,8 +105,19 @@ impl Mosaic {
             body["email_content"] = json!(content);
         }
         let body = self.wording().send(body, &link.device);
-        let answer = self.call("send_magic_link", Repeat::Never, |http| http.post(&url).json(&body)).await?;
-        Sent::read(&answer.with_status(&[200]).map_err(Refusal::into_error)?)
+        let answer = self.call(SEND, Repeat::Never, |http| http.post(&url).json(&body)).await?;
+        self.sent(&answer.with_status(&[200]).map_err(Refusal::into_error)?)
+    }
+
+    /// What a send was answered with.
+    pub(super) fn sent(&self, answer: &Answer) -> Result<Sent, Error> {
+        let sent = Sent::read(answer)?;
+        if self.wording().request_ids && sent.request_id.is_none() {
+            tracing::warn!(
+                "Mosaic gave no request ID, and may refuse the sign-in for want of one: switch `mosaic.request_ids` off"
+            );
+        }
+        Ok(sent)
     }
 
     /// Redeems the code of a followed link, once, and verifies who it was.

@@ -11,6 +11,10 @@ use super::signed_in::SignedIn;
 use super::{Device, EmailContent, Login, Mosaic, below};
 use crate::identity::Identifier;
 
+/// The calls' names in metrics and logs.
+pub(super) const SEND: &str = "send_code";
+pub(super) const AUTHENTICATE: &str = "authenticate_code";
+
 /// The message with a code in it: a text message for a phone number, a mail for everything else.
 #[derive(Clone, Copy)]
 pub struct SendCode<'a> {
@@ -39,14 +43,14 @@ impl Mosaic {
             body["email_content"] = json!(content);
         }
         let body = self.wording().send(body, &code.device);
-        let answer = self.call("send_code", Repeat::Never, |http| http.post(&url).json(&body)).await?;
+        let answer = self.call(SEND, Repeat::Never, |http| http.post(&url).json(&body)).await?;
         let answer = answer.with_status(&[200]).map_err(|refusal| match refusal.status {
             400 | 403 | 404 if refusal.says(&["auth_login_preferences_missing"]) => Error::CodesNotSetUp,
             400 if refusal.says(&["external_provider_configuration_error"]) => Error::CodesNotSetUp,
             400 | 404 if refusal.says(&["user_email_address_missing", "user_phone_number_missing"]) => Error::NoAddress,
             _ => refusal.into_error(),
         })?;
-        Sent::read(&answer)
+        self.sent(&answer)
     }
 
     /// Redeems a typed code and verifies who it was.
@@ -66,7 +70,7 @@ impl Mosaic {
         // A code works once: without keys the tokens that it gives could not be believed.
         self.keys().ready().await?;
         let asked_at = self.now();
-        let answer = self.call("authenticate_code", Repeat::Never, |http| http.post(&url).json(&body)).await?;
+        let answer = self.call(AUTHENTICATE, Repeat::Never, |http| http.post(&url).json(&body)).await?;
         let answer = answer.with_status(&[200]).map_err(|refusal| match refusal.status {
             400 | 401 | 403 if refusal.says(&["auth_locked", "locked"]) => Error::Locked,
             400 | 403 if refusal.says(&["auth_otp_passcode_expired", "expired"]) => Error::CodeExpired,

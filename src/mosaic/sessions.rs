@@ -10,6 +10,9 @@ use super::{Login, Mosaic, below, wire};
 use crate::identity::Subject;
 use crate::secret::Secret;
 
+/// The call's name in metrics and logs.
+pub(super) const AUTHENTICATE: &str = "authenticate_session";
+
 /// A session at Mosaic, as an administrator sees it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ListedSession {
@@ -34,7 +37,7 @@ impl Mosaic {
         let login = Login { organization, session_id: Some(session_id), ..Login::default() };
         let body = self.wording().login(json!({ "session_id": session_id }), &login, true);
         let asked_at = self.now();
-        let answer = self.call("authenticate_session", Repeat::Never, |http| http.post(&url).json(&body)).await?;
+        let answer = self.call(AUTHENTICATE, Repeat::Never, |http| http.post(&url).json(&body)).await?;
         let answer = answer.with_status(&[200]).map_err(|refusal| {
             let is_over = refusal.status == 400 && refusal.says(&["session"]);
             if is_over { Error::SessionNotFound } else { refusal.into_error() }
@@ -65,7 +68,7 @@ impl Mosaic {
     pub async fn end_session(&self, session_id: &str) -> Result<(), Error> {
         let url = below(&self.connection().base_url, &["cis", "v1", "auth", "session", "logout"]);
         let body = json!({ "session_id": session_id });
-        let answer = self.call("end_session", Repeat::Never, |http| http.post(&url).json(&body)).await?;
+        let answer = self.call("end_session", Repeat::Once, |http| http.post(&url).json(&body)).await?;
         match answer.with_status(&[200, 204]) {
             Ok(_) => Ok(()),
             Err(refusal) if refusal.is_gone() => Ok(()),

@@ -24,6 +24,8 @@ pub struct SignedIn {
     pub refresh_token: Option<Secret<String>>,
     /// When Mosaic wants to be asked again.
     pub access_expires_at: Timestamp,
+    /// How long the access token lives in all.
+    pub access_lifetime: Duration,
     /// When the visitor last proved who they are.
     pub authenticated_at: Timestamp,
 }
@@ -41,6 +43,8 @@ pub struct Refreshed {
     pub refresh_token: Option<Secret<String>>,
     /// When Mosaic wants to be asked again.
     pub access_expires_at: Timestamp,
+    /// How long the access token lives in all.
+    pub access_lifetime: Duration,
 }
 
 /// The token response that all methods of the backend API share.
@@ -89,6 +93,7 @@ impl Mosaic {
             session_id: session_id.ok_or_else(|| answer.unexpected("there is no session ID in it"))?,
             refresh_token: tokens.refresh_token,
             access_expires_at: asked_at.plus(tokens.expires_in),
+            access_lifetime: tokens.expires_in,
             authenticated_at: id_token.authenticated_at.unwrap_or(asked_at),
             identity: self.identity(id_token).await?,
         })
@@ -125,6 +130,7 @@ impl Mosaic {
             identity: user.map(|user| completed(id_token, Some(user))),
             refresh_token: tokens.refresh_token,
             access_expires_at: asked_at.plus(tokens.expires_in),
+            access_lifetime: tokens.expires_in,
         })
     }
 

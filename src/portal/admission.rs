@@ -39,19 +39,19 @@ impl Portal {
                 subject = %identity.subject,
                 "refused a sign-in: the identity is not the one that was asked for, or its address is not verified"
             );
-            self.let_go(&entry, signed_in);
+            self.let_go(&entry, &signed_in);
             return Err(Refusal::SignInFailed.into());
         }
         if !self.sessions.admission().admits(identity) {
             tracing::info!(request.id = request_id, subject = %identity.subject, "refused a sign-in by policy");
-            self.let_go(&entry, signed_in);
+            self.let_go(&entry, &signed_in);
             return Err(Refusal::NoAccess.into());
         }
         let subject = identity.subject.clone();
         let cookie = match self.begin_session(&entry, &signed_in).await {
             Ok(cookie) => cookie,
             Err(error) => {
-                self.let_go(&entry, signed_in);
+                self.let_go(&entry, &signed_in);
                 return Err(error.into());
             }
         };
@@ -86,7 +86,7 @@ impl Portal {
     }
 
     /// Lets go of a sign-in that was not used, in the background; not of a session that was there before it.
-    fn let_go(self: &Arc<Self>, entry: &Entry<'_>, signed_in: SignedIn) {
+    fn let_go(self: &Arc<Self>, entry: &Entry<'_>, signed_in: &SignedIn) {
         let shared =
             entry.present.as_ref().filter(|_| entry.attempt.step_up).map(|live| live.session().mosaic_session());
         if shared != Some(signed_in.session_id.expose()) {
@@ -95,13 +95,16 @@ impl Portal {
     }
 
     /// Ends a session at Mosaic that nobody will use, in the background.
-    pub(super) fn end_at_mosaic(self: &Arc<Self>, signed_in: SignedIn) {
-        let mosaic = self.mosaic.clone();
-        self.tasks.spawn(async move {
-            if let Err(error) = mosaic.end_session(signed_in.session_id.expose()).await {
-                tracing::warn!(error = %Chain(&error), "failed to end a session at Mosaic");
-            }
-        });
+    pub(super) fn end_at_mosaic(&self, signed_in: &SignedIn) {
+        self.sessions.end_at_mosaic(signed_in.session_id.expose());
+    }
+
+    /// Ends a session that Mosaic no longer has, so that a plain sign-in is what comes next.
+    pub(super) async fn end_lost(&self, present: Option<&Live>) -> Result<(), store::Error> {
+        match present {
+            Some(live) => self.sessions.end(live).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -158,6 +158,11 @@ impl Caller<'_> {
                 portal.attempts.give_back(&key).await?;
                 Err(Refusal::SignInFailed.into())
             }
+            Err(MosaicError::SessionNotFound) if login.session_id.is_some() => {
+                self.note("the session that was to get a further proof is over at Mosaic");
+                portal.end_lost(present.as_deref()).await?;
+                self.expired(state).await
+            }
             Err(MosaicError::InvalidCode | MosaicError::SessionNotFound) => {
                 self.note("Mosaic does not know the code");
                 self.expired(state).await

@@ -20,7 +20,7 @@ use super::sending::{Message, Order};
 use super::sign_in::{SENT, read_form};
 use super::throttle::Mailbox;
 use super::{Portal, Visit, text, visit};
-use crate::mosaic::{Device, Error as MosaicError, Login};
+use crate::mosaic::{Device, Error as MosaicError, Login, Step};
 use crate::pages::{CodeExpired, CookiesBlocked};
 use crate::secret;
 use crate::session::attempt::{Attempt, AttemptKey, Browser, Way};
@@ -85,7 +85,7 @@ impl Caller<'_> {
             tracing::info!(request.id = self.visit.request_id, "refused a request for a code: too many");
             return Err(Refusal::TooManyRequests { until }.into());
         }
-        if !portal.mosaic.is_reachable() {
+        if !portal.mosaic.is_reachable(Step::SendCode) {
             return Err(Refusal::SignInUnavailable.into());
         }
         let mailbox = portal.throttle.code(&self.attempt.identifier).await?;
@@ -136,7 +136,7 @@ impl Caller<'_> {
             self.note("the newest code is another attempt's");
             return Ok(self.wrong());
         }
-        if !portal.mosaic.is_reachable() {
+        if !portal.mosaic.is_reachable(Step::RedeemCode) {
             return Err(Refusal::SignInUnavailable.into());
         }
         let way = if portal.options.code_comes_with_link { Way::Link } else { Way::Code };
@@ -151,11 +151,16 @@ impl Caller<'_> {
         };
         let signed_in = match portal.mosaic.authenticate_code(&self.attempt.identifier, &code, &login).await {
             Ok(signed_in) => signed_in,
+            Err(MosaicError::SessionNotFound) if login.session_id.is_some() => {
+                self.note("the session that was to get a further proof is over at Mosaic");
+                portal.end_lost(present.as_deref()).await?;
+                return Ok(self.expired());
+            }
             Err(error) => return self.refuse(&error),
         };
         if !portal.attempts.claim(&self.key, &self.attempt).await? {
             // The link was followed at the same moment, and that sign-in counts.
-            portal.end_at_mosaic(signed_in);
+            portal.end_at_mosaic(&signed_in);
             return Ok(see_other(&self.attempt.return_to));
         }
         let (visit, browser, attempt) = (self.visit, self.browser, &self.attempt);

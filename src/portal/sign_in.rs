@@ -20,6 +20,7 @@ use super::throttle::Mailbox;
 use super::{Portal, Visit, return_to, text, visit};
 use crate::agent::Agent;
 use crate::identity::{AddressRule, BadIdentifier, Identifier, IdentifierKind};
+use crate::mosaic::Step;
 use crate::pages::{
     AddressProblem, AlreadySignedIn, CheckEmail, CodeEntry, CookiesBlocked, EnterAddress, Notice, SignedInElsewhere,
     Webmail,
@@ -259,7 +260,7 @@ pub(super) async fn send(
         tracing::info!(request.id = visit.request_id, "refused a request for a link: too many");
         return Err(Refusal::TooManyRequests { until }.into());
     }
-    if !portal.mosaic.is_reachable() {
+    if !portal.mosaic.is_reachable(Step::SendLink) {
         return Err(Refusal::SignInUnavailable.into());
     }
     let request = Request {

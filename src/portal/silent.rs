@@ -12,6 +12,7 @@ use http::{HeaderMap, header};
 
 use super::answer::{Failure, see_other};
 use super::{Portal, Visit, visit};
+use crate::mosaic::Step;
 use crate::secret;
 use crate::session::Chain;
 use crate::session::cookie::foreign_values;
@@ -33,7 +34,7 @@ impl Portal {
         let Some(name) = &self.sign_in.silent_login_cookie else { return Ok(None) };
         let [session_id] = foreign_values(headers, name)[..] else { return Ok(None) };
         let is_name = (1..=LONGEST).contains(&session_id.len()) && session_id.bytes().all(|b| b.is_ascii_graphic());
-        if !is_name || !visit::is_deliberate(headers) || !self.mosaic.is_reachable() {
+        if !is_name || !visit::is_deliberate(headers) || !self.mosaic.is_reachable(Step::SignInSilently) {
             return Ok(None);
         }
         let asked = format!("silent_login:{}", secret::fingerprint(session_id));

@@ -2,7 +2,8 @@
 //!
 //! At most one renewal per session runs, across tasks (a turn) and across instances (a lease in the store). It runs in
 //! a task of its own, so that a visitor who leaves does not lose what Mosaic answered. Mosaic's "session not found"
-//! ends the session; a failure on the way keeps it to its own limits, and nobody waits for the next try.
+//! ends the session; another refusal ends it together with its access token; a failure on the way keeps it to its own
+//! limits, and nobody waits for the next try.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -17,7 +18,8 @@ use crate::identity::Identity;
 use crate::mosaic::{self, Refreshed, SignedIn};
 use crate::store;
 
-/// How far ahead of the access token's expiry a renewal begins: a margin for a slow or briefly absent Mosaic.
+/// How far ahead of the access token's expiry a renewal begins: a margin for a slow or briefly absent Mosaic. Of a
+/// short-lived token it is the last quarter, since Mosaic forbids polling.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
 /// The pause after the first failure on the way; it doubles with each further one.
 const PAUSE: Duration = Duration::from_secs(20);
@@ -84,7 +86,7 @@ impl Sessions {
     /// once it has run out. `None` when the session turned out to be over.
     pub(super) async fn renew_if_due(self: &Arc<Self>, live: Arc<Live>, now: Timestamp) -> Option<Arc<Live>> {
         let expires_at = live.session().access_expires_at;
-        if now < expires_at.minus(AHEAD) || live.turns.is_resting(now) {
+        if now < live.session().renew_at.unwrap_or_else(|| expires_at.minus(AHEAD)) || live.turns.is_resting(now) {
             return Some(live);
         }
         let turn = Arc::clone(&live.turns.turn);
@@ -167,6 +169,10 @@ impl Sessions {
                 tracing::info!(error = %Chain(&error), "a session is over at Mosaic");
                 Ok(self.end_here(live).await)
             }
+            Err(error) if refuses_session(&error) && now >= stored.access_expires_at => {
+                tracing::info!(error = %Chain(&error), "Mosaic gives a session no new tokens, and the old ones are over");
+                Ok(self.end_here(live).await)
+            }
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "failed to renew a session; it is kept for now");
                 let asked = if let mosaic::Error::RateLimited { retry_after } = error { retry_after } else { None };
@@ -227,18 +233,25 @@ impl Sessions {
     }
 }
 
+/// When a token is renewed that lives so long.
+pub(super) fn due(expires_at: Timestamp, lifetime: Duration) -> Timestamp {
+    expires_at.minus(AHEAD.min(lifetime / 4))
+}
+
 fn renewed(stored: &Session, signed_in: &SignedIn) -> Session {
     let mut session = stored.clone();
     session.identity = signed_in.identity.clone();
     session.mosaic_session = signed_in.session_id.expose().clone();
     session.refresh_token = signed_in.refresh_token.as_ref().map(|token| token.expose().clone());
     session.access_expires_at = signed_in.access_expires_at;
+    session.renew_at = Some(due(signed_in.access_expires_at, signed_in.access_lifetime));
     session
 }
 
 /// A refresh says what the user record says. What only a login can ask for stays as it was.
 fn refreshed_session(stored: &Session, refreshed: Refreshed) -> Session {
-    let Refreshed { subject, identity, tells_groups_and_roles, refresh_token, access_expires_at } = refreshed;
+    let Refreshed { subject, identity, tells_groups_and_roles, refresh_token, access_expires_at, access_lifetime } =
+        refreshed;
     let known = &stored.identity;
     let mut identity = identity.unwrap_or_else(|| Identity { subject, ..known.clone() });
     if !tells_groups_and_roles {
@@ -255,6 +268,7 @@ fn refreshed_session(stored: &Session, refreshed: Refreshed) -> Session {
     let mut session = stored.clone();
     session.identity = identity;
     session.access_expires_at = access_expires_at;
+    session.renew_at = Some(due(access_expires_at, access_lifetime));
     if let Some(token) = refresh_token {
         session.refresh_token = Some(token.expose().clone());
     }
@@ -264,6 +278,12 @@ fn refreshed_session(stored: &Session, refreshed: Refreshed) -> Session {
 /// Answers that say something about the user, not about the way to Mosaic.
 const fn ends_session(error: &mosaic::Error) -> bool {
     matches!(error, mosaic::Error::SessionNotFound | mosaic::Error::UserNotFound | mosaic::Error::UserNotActive)
+}
+
+/// Answers by which Mosaic itself denies this session new tokens, for whatever reason: it is not known to be over, but
+/// nothing speaks for it beyond the tokens that it has.
+const fn refuses_session(error: &mosaic::Error) -> bool {
+    matches!(error, mosaic::Error::Refused { .. } | mosaic::Error::NotInOrganization)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use linkgate::clock::{Clock, Timestamp};
 use linkgate::identity::{EmailAddress, Identifier, Identity, Subject};
 use linkgate::mosaic::{
     ClientAuthentication, Connection, Device, EmailContent, Error, Login, Mosaic, NewUser, SendMagicLink, Sent,
-    SignedIn, Timeouts, UserStatus, Wording, id_token,
+    SignedIn, Step, Timeouts, UserStatus, Wording, id_token,
 };
 use linkgate::secret::{Secret, base64url};
 use linkgate::telemetry::Metrics;

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use wiremock::ResponseTemplate;
 
 use crate::harness::{Answer, Gate, Visitor, eventually};
-use crate::stand_in::{ADA, HOST, LOGOUT, SESSION, SILENT, StandIn, assert_signed_out};
+use crate::stand_in::{ADA, AUTHENTICATE, HOST, LOGOUT, REFRESH, SESSION, SILENT, StandIn, assert_signed_out};
 
 /// A moment at which a renewal is due and the access token still lasts.
 const AHEAD: Duration = Duration::from_secs(3301);
@@ -98,6 +98,7 @@ async fn mosaics_word_that_it_is_over_ends_the_session() {
         for (answer, claims, is_ended_at_mosaic) in [
             (Some(refusal(400, "Session not found")), json!({}), false),
             (Some(refusal(403, "User is not active")), json!({}), false),
+            (Some(refusal(400, "User is not active")), json!({}), false),
             (Some(refusal(404, "User not found")), json!({}), false),
             (None, json!({ "sub": "user-2" }), true),
             (None, json!({ "email": "eve@example.com", "email_verified": false }), true),
@@ -132,6 +133,59 @@ async fn mosaics_word_that_it_is_over_ends_the_session() {
             let ended: Vec<_> = stand_in.calls_to(LOGOUT).into_iter().map(|call| call.json()).collect();
             let expected = is_ended_at_mosaic.then(|| json!({ "session_id": SESSION }));
             assert_eq!(ended, expected.into_iter().collect::<Vec<_>>(), "{about}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_refusal_ends_the_session_with_its_token() {
+    for (status, body, ends) in [
+        (400, json!({ "error_code": 400, "message": "Something is wrong with this user" }), true),
+        (404, json!({ "error_code": 404, "message": "Device not found" }), true),
+        (403, json!({ "error_code": 403, "message": "the user is no member of the organization" }), true),
+        // These say nothing about the session.
+        (403, json!({ "error_code": 403, "message": "Forbidden" }), false),
+        (404, json!({}), false),
+        (401, json!({ "error_code": 401, "message": "Unauthorized" }), false),
+        (500, json!({ "error_code": 500, "message": "Something is wrong" }), false),
+    ] {
+        let stand_in = StandIn::start().await;
+        let gate = stand_in.gate().await;
+        let mut visitor = stand_in.signed_in(&gate).await;
+        stand_in.answer(SILENT, ResponseTemplate::new(status).set_body_json(&body));
+        stand_in.clock.advance(AHEAD);
+        assert_served(&[visitor.open("/").await]);
+        gate.running.settle().await;
+        assert_served(&[visitor.open("/").await]);
+        stand_in.clock.advance(OVER - AHEAD);
+        visitor.open("/").await;
+        gate.running.settle().await;
+        let last = visitor.open("/").await;
+        if ends { assert_signed_out(&last) } else { assert_served(&[last]) }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_lived_token_is_renewed_in_its_last_quarter_and_not_at_each_request() {
+    for renewal in ["silent", "refresh"] {
+        let stand_in = StandIn::start().await;
+        let setting = format!("[session]\nrenewal = \"{renewal}\"\n");
+        let gate = stand_in.gate_on(stand_in.memory(), |text| text.replace("[session]\n", &setting)).await;
+        let path = if renewal == "silent" { SILENT } else { REFRESH };
+        for path in [AUTHENTICATE, path] {
+            stand_in.answer(path, stand_in.tokens(json!({ "expires_in": 240 })));
+        }
+        let record = json!({ "user_id": "user-1", "email": { "value": ADA, "email_verified": true } });
+        let record = ResponseTemplate::new(200).set_body_json(json!({ "result": record }));
+        stand_in.answer("/cis/v1/users/user-1", record);
+        let mut visitor = stand_in.signed_in(&gate).await;
+        for (advance, calls) in [(0, 0), (179, 0), (1, 1), (0, 1), (179, 1), (1, 2)] {
+            stand_in.clock.advance(Duration::from_secs(advance));
+            for _ in 0..5 {
+                assert_served(&[visitor.open("/").await]);
+                gate.running.settle().await;
+            }
+            assert_eq!(stand_in.count(path), calls, "{renewal} {advance}");
         }
     }
 }

@@ -194,6 +194,27 @@ async fn a_further_proof_goes_into_the_session_that_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_further_proof_for_a_session_that_is_over_at_mosaic_leads_to_a_plain_sign_in() {
+    let stand_in = StandIn::start().await;
+    let gate = stand_in.gate().await;
+    let mut ada = stand_in.signed_in(&gate).await;
+    stand_in.clock.advance(Duration::from_secs(30));
+    let csrf = ada.open("/.linkgate/sign-in?step_up=1").await.field("csrf");
+    ada.post("/.linkgate/sign-in", &[("email", ADA), ("csrf", &csrf), ("step_up", "1")]).await;
+    let callback = stand_in.callback(&gate).await;
+    stand_in.refuse(AUTHENTICATE, 400, "Session not found");
+    let expired = ada.open(&callback).await;
+    assert_eq!((expired.status, expired.heading()), (StatusCode::GONE, "This link has expired"));
+    assert_signed_out(&ada.open("/").await);
+    stand_in.recover(AUTHENTICATE);
+    stand_in.clock.advance(Duration::from_secs(30));
+    ada.ask_for_link(ADA, "/").await;
+    let callback = stand_in.callback(&gate).await;
+    assert!(ada.open(&callback).await.gives_session());
+    assert_eq!(stand_in.calls_to(AUTHENTICATE)[2].json().get("session_id"), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_further_proof_of_somebody_else_is_a_sign_in_of_its_own() {
     let stand_in = StandIn::start().await;
     let gate = stand_in.gate().await;

@@ -34,21 +34,21 @@ async fn three_failures_in_a_row_and_nothing_is_sent_until_the_pause_is_over() {
         let error = story.send().await.unwrap_err();
         assert!(matches!(error, Error::CircuitOpen { .. }) && error.is_transient(), "{error:?}");
     }
-    assert!(!story.mosaic.is_reachable());
+    assert!(!story.mosaic.is_reachable(Step::SendLink));
     assert!(matches!(story.mosaic.probe().await, Err(Error::CircuitOpen { .. })), "not ready");
     assert_eq!(story.requests(SEND).await.len(), 3);
 
     story.clock.advance(Duration::from_secs(5));
-    assert!(story.mosaic.is_reachable(), "one may try");
+    assert!(story.mosaic.is_reachable(Step::SendLink), "one may try");
     same(&story.send().await, &Error::ServerFault { status: 503 }, "the trial");
     assert!(matches!(story.send().await, Err(Error::CircuitOpen { .. })));
     assert_eq!(story.requests(SEND).await.len(), 4);
-    assert!(!story.mosaic.is_reachable());
+    assert!(!story.mosaic.is_reachable(Step::SendLink));
 
     drop(outage);
     story.clock.advance(Duration::from_secs(10));
     story.send().await.unwrap();
-    assert!(story.mosaic.is_reachable());
+    assert!(story.mosaic.is_reachable(Step::SendLink));
     assert_eq!(open_circuits(&story), "0");
     story.mosaic.probe().await.unwrap();
 }
@@ -81,13 +81,13 @@ async fn a_probe_finds_out_whether_the_host_is_back() {
     assert_eq!(fetches().await, before, "during the pause nothing is asked");
     story.clock.advance(Duration::from_secs(5));
     same(&story.mosaic.probe().await, &Error::ServerFault { status: 503 }, "still away");
-    assert!(!story.mosaic.is_reachable());
+    assert!(!story.mosaic.is_reachable(Step::SendLink));
     assert!(matches!(story.mosaic.probe().await, Err(Error::CircuitOpen { .. })), "a longer pause");
 
     drop((sends, tokens));
     story.clock.advance(Duration::from_secs(10));
     story.mosaic.probe().await.unwrap();
-    assert!(story.mosaic.is_reachable());
+    assert!(story.mosaic.is_reachable(Step::SendLink));
     assert_eq!(open_circuits(&story), "0");
     let sends = broken(&story, SEND).await;
     same(&story.send().await, &Error::ServerFault { status: 503 }, "the host is there, the call does not work");
@@ -106,7 +106,7 @@ async fn a_token_endpoint_that_is_away_costs_nobody_the_token_that_is_there() {
         story.send().await.unwrap();
         story.clock.advance(Duration::from_secs(10));
     }
-    assert!(story.mosaic.is_reachable());
+    assert!(story.mosaic.is_reachable(Step::SendLink));
     story.mosaic.probe().await.unwrap();
 }
 
@@ -121,11 +121,11 @@ async fn a_token_endpoint_that_is_away_is_left_alone_but_for_probes() {
     assert_eq!(story.requests("/oidc/token").await.len(), 3);
     same(&story.mosaic.probe().await, &Error::ServerFault { status: 503 }, "a probe asks");
     assert_eq!(story.requests("/oidc/token").await.len(), 4);
-    assert!(!story.mosaic.is_reachable());
+    assert!(!story.mosaic.is_reachable(Step::SendLink));
     drop(outage);
     story.give_tokens().await;
     story.mosaic.probe().await.unwrap();
-    assert!(story.mosaic.is_reachable());
+    assert!(story.mosaic.is_reachable(Step::SendLink));
 }
 
 #[tokio::test]
@@ -135,6 +135,6 @@ async fn refusals_are_no_outage() {
     for _ in 0..10 {
         same(&story.send().await, &Error::UserNotFound, "a refusal");
     }
-    assert!(story.mosaic.is_reachable());
+    assert!(story.mosaic.is_reachable(Step::SendLink));
     assert_eq!(story.requests(SEND).await.len(), 10);
 }

@@ -76,7 +76,7 @@ async fn asks_the_user_record_for_what_the_token_leaves_open() {
 
 #[tokio::test]
 async fn tells_refusals_apart() {
-    let unexpected = Error::Unexpected {
+    let refused = Error::Refused {
         call: "authenticate_magic_link",
         status: 400,
         message: "device_id must be a string".to_owned(),
@@ -86,7 +86,7 @@ async fn tells_refusals_apart() {
         (400, "Magic link expired", Error::InvalidCode),
         (400, "User not found", Error::UserNotFound),
         (400, "Session not found", Error::SessionNotFound),
-        (400, "device_id must be a string", unexpected),
+        (400, "device_id must be a string", refused),
         (403, "User is not active", Error::UserNotActive),
         (502, "Invalid magic link code", Error::ServerFault { status: 502 }),
     ] {

@@ -60,9 +60,11 @@ async fn tells_refusals_apart_and_is_never_repeated() {
     let redirect = "redirect_uri is not one of the allowed redirect URIs configured for this app";
     let unexpected =
         |status, message: &str| Error::Unexpected { call: "send_magic_link", status, message: message.to_owned() };
+    let refused =
+        |status, message: &str| Error::Refused { call: "send_magic_link", status, message: message.to_owned() };
     for (status, body, expected) in [
         (400, json!({"error_code": "400", "message": redirect}), Error::RedirectUriNotAllowed),
-        (400, json!({"error_code": 400, "message": ["state is long", "x"]}), unexpected(400, "state is long; x")),
+        (400, json!({"error_code": 400, "message": ["state is long", "x"]}), refused(400, "state is long; x")),
         (403, json!({"error_code": "403", "message": "User is not active"}), Error::UserNotActive),
         (403, json!({"message": "Public signup is not allowed for this application"}), Error::SignUpNotAllowed),
         (403, json!({"error_code": 403, "message": "Forbidden"}), Error::NotPermitted),
@@ -90,7 +92,7 @@ async fn hears_how_long_to_wait() {
         story.answers("POST", SEND, ResponseTemplate::new(429).insert_header("Retry-After", value)).await;
         let expected = Error::RateLimited { retry_after: expected.map(Duration::from_secs) };
         same(&story.send().await, &expected, value);
-        assert!(story.mosaic.is_reachable());
+        assert!(story.mosaic.is_reachable(Step::SendCode));
     }
 }
 

@@ -160,7 +160,7 @@ async fn a_row_that_mosaic_refuses_is_named() {
     let (directory, home) = directory(&users(3)).await;
     let refusal = json!({ "message": ["language must be a locale"], "error_code": 400 });
     directory.answer_next([ResponseTemplate::new(400).set_body_json(refusal)]);
-    let expected = "error: users.csv:2: failed to understand Mosaic's answer to `create_user` (status 400): \
+    let expected = "error: users.csv:2: failed to have Mosaic accept `create_user` (status 400): \
                     language must be a locale\n";
     let ended = import(&home, &["--parallel", "1"]).await;
     check(&ended, 1, "", &format!("{expected}{}", summary(3, 2, 0, 1)));
