@@ -136,9 +136,10 @@ pub(super) struct Client {
     pub(super) is_management: bool,
     resources: Option<Vec<String>>,
     pub(super) credential: Credential,
-    /// Whether failed attempts to be this client are counted. A random secret that the program made cannot be guessed,
-    /// and nobody may lock the program out of its own issuer.
-    pub(super) is_limited: bool,
+    /// Whether it is the gateway that the issuer is built into, which sees to it that links work only in the browser that
+    /// asked. Failed attempts to be it are not counted: the random secret that the program made cannot be guessed, and
+    /// nobody may lock the program out of its own issuer.
+    pub(super) is_own: bool,
 }
 
 impl Client {
@@ -210,7 +211,7 @@ impl Clients {
                 is_management: false,
                 resources: None,
                 credential: Credential::of_secret(own.secret.expose()),
-                is_limited: false,
+                is_own: true,
             })?;
         }
         for config in declared {
@@ -253,7 +254,7 @@ impl Client {
             is_management: config.management,
             resources: config.resources.clone(),
             credential,
-            is_limited: true,
+            is_own: false,
         })
     }
 }

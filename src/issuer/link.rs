@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::client::Client;
 use super::users::Proof;
 use super::{Inner, one_time_code, records};
 use crate::agent::Agent;
@@ -72,6 +73,14 @@ fn code_key(code: &str) -> String {
 }
 
 /// Leads from a redeemed code to the session that it opened.
+/// What became of a code.
+#[derive(Serialize, Deserialize)]
+struct Spent {
+    client_id: String,
+    /// The session's name in the store.
+    session: String,
+}
+
 fn spent_key(code: &str) -> String {
     format!("issuer/spent/{}", fingerprint(code))
 }
@@ -124,11 +133,12 @@ impl Inner {
         Ok(Some(code))
     }
 
-    /// Ends what a code opened that is now shown for a second time (RFC 6749 section 4.1.2).
-    async fn end_what_it_opened(&self, code: &str) -> Result<(), store::Error> {
-        if let Some(session) = records::load::<String>(self.store.as_ref(), &spent_key(code)).await? {
+    /// Ends what a code opened that its client now shows for a second time (RFC 6749 section 4.1.2).
+    async fn end_what_it_opened(&self, code: &str, client: &Client) -> Result<(), store::Error> {
+        let spent = records::load::<Spent>(self.store.as_ref(), &spent_key(code)).await?;
+        if let Some(spent) = spent.filter(|spent| spent.client_id == client.id) {
             tracing::warn!("a code was used twice: its session is ended");
-            self.end_session(&session).await?;
+            self.end_session(&spent.session).await?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Code, Link, code_key, spent_key};
+use super::{Code, Link, Spent, code_key, spent_key};
 use crate::agent::Agent;
 use crate::identity::EmailAddress;
 use crate::issuer::api::{Body, CommonRefusals, LinkRefused, Refusal};
@@ -209,6 +209,7 @@ impl Inner {
         let ip_address = call.client_attributes.as_ref().and_then(|attributes| attributes.ip_address.as_deref());
         let facts = Facts {
             app: &client.app_name,
+            is_bound: client.is_own,
             link: Some(url),
             code: Some(passcode.expose().clone()),
             asked_at: link.asked_at,
@@ -253,7 +254,7 @@ pub(in crate::issuer) async fn authenticate(
     let granted = login.wishes.grant(&caller.client)?;
     let found = records::load::<Code>(issuer.store.as_ref(), &code_key(&login.code)).await?;
     let Some(code) = found else {
-        issuer.end_what_it_opened(&login.code).await?;
+        issuer.end_what_it_opened(&login.code, &caller.client).await?;
         return Err(INVALID_CODE);
     };
     if code.client_id != caller.client.id || !answers(code.request_id.as_deref(), login.request_id.as_deref()) {
@@ -266,7 +267,8 @@ pub(in crate::issuer) async fn authenticate(
     }
     let shown = Shown { method: "eml", proof: &code.proof, approval_data: None };
     let (user, session) = issuer.sign_in(&caller, earlier, &user.user_id, shown).await?;
-    records::save(issuer.store.as_ref(), &spent_key(&login.code), &session.name(), code.expires_at).await?;
+    let spent = Spent { client_id: code.client_id, session: session.name() };
+    records::save(issuer.store.as_ref(), &spent_key(&login.code), &spent, code.expires_at).await?;
     Ok(Json(issuer.grant_tokens(&caller, &user, &session, granted).await?))
 }
 

@@ -25,6 +25,8 @@ const TEMPLATES: [(&str, &str); 2] = [
 /// What the mail is about: a link, a code, or both.
 pub(in crate::issuer) struct Facts<'a> {
     pub(in crate::issuer) app: &'a str,
+    /// Whether it works only in the browser that asked: whether the gateway sends it, which sees to that.
+    pub(in crate::issuer) is_bound: bool,
     /// Where the button leads; made of URL characters only.
     pub(in crate::issuer) link: Option<String>,
     /// What can be typed instead, or is all that there is.
@@ -96,7 +98,8 @@ impl TemplateError {
 
 /// Writes mails from the templates.
 ///
-/// A template has `app`, `link` and `code` (one of them may be none), the times `asked`, `until` and, where it is
+/// A template has `app`, `link` and `code` (one of them may be none), `is_bound` where they work only in the browser that
+/// asked, the times `asked`, `until` and, where it is
 /// another day, `until_day`, what is known of who asked, `browser`, `system` and `address`, the operator's `theme`
 /// (`accent`, `on_accent`, `contact`), and `content`, which is none or the caller's own texts: `subject`, `header`,
 /// `body`, `button`, `info`, `footer`, `color`, `logo`. The first line of `mail.txt` is the subject.
@@ -161,7 +164,7 @@ impl Composer {
             subject: one_line(subject),
             text: format!("{}\n", text.trim()),
             html: self.render("mail.html", &values)?,
-            sender: facts.content.as_ref().and_then(EmailContent::sender),
+            sender: Some(facts.content.as_ref().and_then(EmailContent::sender).unwrap_or_else(|| one_line(facts.app))),
             link: facts.link,
             code: facts.code,
             sent_at: facts.asked_at,
@@ -182,6 +185,7 @@ impl Facts<'_> {
         let until_day = formatted(self.expires_at, "%-d %B");
         context! {
             app => one_line(self.app),
+            is_bound => self.is_bound,
             link => self.link.clone(),
             code => self.code.as_deref().map(grouped),
             asked => clock_time(self.asked_at),
@@ -206,7 +210,17 @@ impl Facts<'_> {
                 for (agent, address) in [(Agent::default(), None), (known(), Some(IpAddr::from([192, 0, 2, 7])))] {
                     let expires_at = asked_at.plus(Duration::from_secs(86_400));
                     let (link, code, content) = (link.clone(), code.clone(), content.clone());
-                    samples.push(Facts { app: "Example", link, code, asked_at, expires_at, agent, address, content });
+                    samples.push(Facts {
+                        app: "Example",
+                        is_bound: true,
+                        link,
+                        code,
+                        asked_at,
+                        expires_at,
+                        agent,
+                        address,
+                        content,
+                    });
                 }
             }
         }
@@ -226,6 +240,7 @@ mod tests {
         let asked_at = Timestamp::from_unix_seconds(1_767_262_830);
         Facts {
             app: "Acme <Wiki>\r\nBcc: x",
+            is_bound: true,
             link: Some(LINK.to_owned()),
             code: None,
             asked_at,
@@ -336,7 +351,7 @@ mod tests {
         assert!(mail.html.contains("&lt;b&gt;Head&lt;") && mail.html.contains("#102030"), "{}", mail.html);
         assert!(mail.html.contains("data:image/png;base64,AAAA"), "{}", mail.html);
         assert!(!mail.html.contains("Works once"));
-        assert_eq!(mail.sender, None);
+        assert_eq!(mail.sender.as_deref(), Some("Acme <Wiki>  Bcc: x"));
     }
 
     #[test]
@@ -352,6 +367,22 @@ mod tests {
         assert!(mail.html.contains(">123 456</strong>"), "{}", mail.html);
         assert_eq!(mail.sender.as_deref(), Some("Acme  Help"));
         assert_eq!(compose(Facts { link: None, ..with_code() }).text, "123 456\n");
+    }
+
+    #[test]
+    fn only_what_the_gateway_binds_to_a_browser_is_said_to_be_bound() {
+        let promises = |mail: &Mail| {
+            [&mail.text, &mail.html].map(|part| {
+                [", in the browser where you asked", "Nobody can use the link"].map(|promise| part.contains(promise))
+            })
+        };
+        assert_eq!(promises(&compose(facts(None))), [[true; 2]; 2]);
+        assert_eq!(promises(&compose(Facts { is_bound: false, ..facts(None) })), [[false; 2]; 2]);
+    }
+
+    #[test]
+    fn a_mail_comes_from_the_application_that_asked() {
+        assert_eq!(compose(Facts { app: "Intranet", ..facts(None) }).sender.as_deref(), Some("Intranet"));
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl Failures {
         let address = peer.map(|peer| peer.address.ip().to_string()).unwrap_or_default();
         // Names that nobody has are one, so that inventing some fills no store.
         let name = client.map_or("", |client| client.id.as_str());
-        let is_limited = client.is_none_or(|client| client.is_limited);
+        let is_limited = client.is_none_or(|client| !client.is_own);
         Self(is_limited.then(|| format!("{name}/{address}")))
     }
 

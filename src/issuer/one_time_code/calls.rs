@@ -273,6 +273,7 @@ fn facts<'a>(
     let attributes = call.client_attributes.clone().unwrap_or_default();
     Facts {
         app: &client.app_name,
+        is_bound: client.is_own,
         link: None,
         code: Some(passcode.to_owned()),
         asked_at,

@@ -5,7 +5,6 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{Address, Email, Name, Phone, Status, User};
-use crate::clock::Timestamp;
 use crate::issuer::client::Client;
 
 #[derive(Serialize, ToSchema)]
@@ -67,8 +66,10 @@ pub(in crate::issuer) struct ShownUser {
 struct ShownEmail {
     value: String,
     email_verified: bool,
-    /// Milliseconds since 1970.
-    verified_at: Option<i64>,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    verified_at: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -76,8 +77,10 @@ struct ShownEmail {
 struct ShownPhone {
     value: String,
     phone_number_verified: bool,
-    /// Milliseconds since 1970.
-    verified_at: Option<i64>,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    verified_at: Option<String>,
 }
 
 impl From<&Email> for ShownEmail {
@@ -85,7 +88,7 @@ impl From<&Email> for ShownEmail {
         Self {
             value: email.value.to_string(),
             email_verified: email.email_verified,
-            verified_at: email.verified_at.map(Timestamp::unix_millis),
+            verified_at: email.verified_at.map(|moment| moment.to_string()),
         }
     }
 }
@@ -95,7 +98,7 @@ impl From<&Phone> for ShownPhone {
         Self {
             value: phone.value.to_string(),
             phone_number_verified: phone.phone_number_verified,
-            verified_at: phone.verified_at.map(Timestamp::unix_millis),
+            verified_at: phone.verified_at.map(|moment| moment.to_string()),
         }
     }
 }

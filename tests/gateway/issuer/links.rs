@@ -225,7 +225,12 @@ async fn a_code_is_good_for_the_client_that_sent_the_link() {
     let mut other = world.again(config(), Settings { own_client: Some(own_client("other")), ..settings() }).await;
     other.log_in_client().await;
     other.authenticate(&code).await.refuses(400, &invalid_code());
-    world.authenticate(&code).await.expect(200);
+    let session = json!({ "session_id": world.authenticate(&code).await.expect(200).text("session_id") });
+    // Shown a second time it ends what it opened, but not by another client.
+    other.authenticate(&code).await.refuses(400, &invalid_code());
+    world.post(SESSION_AUTHENTICATE, &session).await.expect(200);
+    world.authenticate(&code).await.refuses(400, &invalid_code());
+    world.post(SESSION_AUTHENTICATE, &session).await.expect(400);
 }
 
 #[tokio::test]
