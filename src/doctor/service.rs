@@ -108,7 +108,8 @@ impl Tenant<'_> {
         match error {
             Error::ClientCredentials { message } => {
                 let message = format!("Mosaic does not accept the client {client} ({message})");
-                Finding::fail(CHECK, message).change(format!("mosaic.client_id or {}", self.proof()))
+                let change = format!("mosaic.client_id, {} or mosaic.client_authentication", self.proof());
+                Finding::fail(CHECK, message).change(change)
             }
             Error::RateLimited { .. } => Finding::warn(CHECK, "Mosaic limits the rate of calls for now"),
             error => Finding::fail(CHECK, format!("cannot {}", Chain(error))).change(self.address("token_url")),
@@ -191,6 +192,11 @@ impl Tenant<'_> {
     async fn keys(&self) -> Finding {
         const CHECK: &str = "keys";
         let cause = match self.mosaic.look_at_keys().await {
+            Ok(KeySetFound::KeySet { usable: 1.., signed: Some(false), .. }) => {
+                "no key in the set signed the client token; an application with signing keys of its own has a key set of \
+                 its own"
+                    .to_owned()
+            }
             Ok(KeySetFound::KeySet { usable: usable @ 1.., .. }) => {
                 return Finding::ok(CHECK, format!("{usable} that can verify tokens"));
             }

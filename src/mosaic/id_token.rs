@@ -113,6 +113,11 @@ impl<'token> Unverified<'token> {
         &self.0.key_id
     }
 
+    /// Whether the owner of `key` signed it, whatever it says.
+    pub(super) fn is_signed_by(&self, key: &PublicKey) -> bool {
+        self.0.open(key).is_ok()
+    }
+
     /// Verifies an ID token (OpenID Connect Core section 3.1.3.7).
     pub(super) fn id_token(&self, key: &PublicKey, expected: Expected<'_>) -> Result<IdToken, Error> {
         // An access token or a logout token says so (RFC 8725 section 3.11).

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::call::Repeat;
 use super::error::{Error, Refusal};
+use super::id_token::Unverified;
 use super::{Mosaic, below, key_set};
 use crate::clock::Timestamp;
 use crate::secret::from_base64url;
@@ -69,6 +70,8 @@ pub enum KeySetFound {
         weak: usize,
         /// All keys.
         all: usize,
+        /// Whether one of them signed the access token of our client; `None` without a token that names its key.
+        signed: Option<bool>,
     },
 }
 
@@ -100,7 +103,8 @@ impl Mosaic {
         let url = &self.connection().key_set_url;
         let answer = self.0.http.send("key_set", Repeat::Once, KEY_SET_LIMIT, || Ok(self.0.http.get(url))).await?;
         let answer = answer.with_status(&[200]).map_err(Refusal::into_error)?;
-        Ok(found(answer.body()))
+        let token = self.0.client_tokens.get().await.ok();
+        Ok(found(answer.body(), token.as_ref().map(|token| token.expose().as_str())))
     }
 
     /// What `iss` must be in the tokens of the tenant.
@@ -114,13 +118,15 @@ impl Mosaic {
     }
 }
 
-fn found(body: &[u8]) -> KeySetFound {
+fn found(body: &[u8], token: Option<&str>) -> KeySetFound {
     let set: Value = serde_json::from_slice(body).unwrap_or_default();
     let (Some(keys), Some(usable)) = (set["keys"].as_array(), key_set::parse(body)) else {
         return KeySetFound::NoKeySet;
     };
     let weak = keys.iter().filter(|key| is_weak(key)).count();
-    KeySetFound::KeySet { usable: usable.len(), weak, all: keys.len() }
+    let token = token.and_then(|token| Unverified::parse(token).ok());
+    let signed = token.map(|token| usable.get(token.key_id()).is_some_and(|key| token.is_signed_by(key)));
+    KeySetFound::KeySet { usable: usable.len(), weak, all: keys.len(), signed }
 }
 
 fn is_weak(key: &Value) -> bool {
@@ -152,9 +158,11 @@ mod tests {
             format!(r#"{{"kty":"{kind}","kid":"{kind}{bytes}","n":"{}","e":"AQAB"}}"#, base64url(&vec![0xff; bytes]))
         };
         let set = format!(r#"{{"keys":[{},{},{}]}}"#, key("RSA", 256), key("RSA", 128), key("EC", 32));
-        assert_eq!(found(set.as_bytes()), KeySetFound::KeySet { usable: 1, weak: 1, all: 3 });
+        let expected = |signed| KeySetFound::KeySet { usable: 1, weak: 1, all: 3, signed };
+        assert_eq!(found(set.as_bytes(), None), expected(None));
+        assert_eq!(found(set.as_bytes(), Some("opaque")), expected(None));
         for other in ["", "<html>", "{}", r#"{"keys":{}}"#] {
-            assert_eq!(found(other.as_bytes()), KeySetFound::NoKeySet, "{other}");
+            assert_eq!(found(other.as_bytes(), None), KeySetFound::NoKeySet, "{other}");
         }
     }
 }

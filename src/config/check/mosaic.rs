@@ -37,6 +37,9 @@ impl Check<'_> {
                 self.refuse(key, "must begin with https://; plain http:// works on this machine only", "");
             }
         }
+        if mosaic.base_url.as_ref().is_some_and(|url| url.path().trim_end_matches('/').ends_with("/cis")) {
+            self.refuse("mosaic.base_url", "ends with /cis, which every path of the API begins with", "leave /cis out");
+        }
         let implied = mosaic.region.and_then(Region::issuer).is_some();
         let is_placed = mosaic.region.is_some() || mosaic.base_url.is_some();
         if is_placed && !implied && self.lacks("mosaic.issuer") {

@@ -512,6 +512,19 @@ client_secret_env = "no-such-variable"
 gateway.toml:5:12: mosaic.base_url: must begin with https://; plain http:// works on this machine only (seen: "http://api.example.com")
 gateway.toml:7:21: mosaic.client_secret_env: there is no such environment variable"#,
     );
+    check(
+        r#"public_url = "https://app.example.com"
+[[route]]
+upstream = "demo"
+[mosaic]
+base_url = "https://api.example.com/cis/"
+issuer = "https://id.example.com"
+client_id = "x"
+client_secret_env = "CARGO_PKG_NAME"
+"#,
+        r#"gateway.toml:5:12: mosaic.base_url: ends with /cis, which every path of the API begins with (seen: "https://api.example.com/cis/")
+  hint: leave /cis out"#,
+    );
     check_after(
         r#"[mosaic]
 region = "eu"

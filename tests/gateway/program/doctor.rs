@@ -303,7 +303,7 @@ async fn a_client_that_mosaic_does_not_accept_is_named() {
     mosaic.answer(TOKEN, ResponseTemplate::new(401).set_body_json(refusal));
     let found = doctor(&home).await;
     let said = "Mosaic does not accept the client client-1 (invalid_client client authentication failed)";
-    found.names("client token", said, "mosaic.client_id or mosaic.client_secret_file");
+    found.names("client token", said, "mosaic.client_id, mosaic.client_secret_file or mosaic.client_authentication");
     assert_eq!(found.only("redirect URI"), ["warn", "not tried: there is no client token", ""]);
 }
 
@@ -346,13 +346,18 @@ async fn a_redirect_uri_that_mosaic_does_not_know_is_named() {
 async fn keys_that_verify_nothing_are_named() {
     let mosaic = mosaic().await;
     let (home, _recorder) = home(mosaic.address()).await;
-    let key = |kind: &str| json!({ "kty": kind, "kid": "k", "use": "sig", "n": base64url(&[0xff; 128]), "e": "AQAB" });
+    let sized = |kind: &str, bytes: usize| json!({ "kty": kind, "kid": "k", "use": "sig", "n": base64url(&vec![0xff; bytes]), "e": "AQAB" });
+    let key = |kind: &str| sized(kind, 128);
     let set = |key: Value| ResponseTemplate::new(200).set_body_json(json!({ "keys": [key] }));
     for (answer, said) in [
         (ResponseTemplate::new(404).set_body_string("not here"), "there is no key set (status 404)"),
         (ResponseTemplate::new(200).set_body_string("<html>"), "what is at the address is not a key set"),
         (set(key("EC")), "none of the 1 keys in the set is an RSA key that can verify tokens"),
         (set(key("RSA")), "no key can verify tokens: RSA keys need 2048 bits, and 1 have less"),
+        (
+            set(sized("RSA", 256)),
+            "no key in the set signed the client token; an application with signing keys of its own has a key set of its own",
+        ),
     ] {
         mosaic.answer(KEYS, answer);
         doctor(&home).await.names("keys", said, "mosaic.key_set_url");
