@@ -106,6 +106,17 @@ pub struct NewName {
     pub last_name: Option<String>,
 }
 
+impl NewName {
+    /// The most characters that Mosaic's user schema has for each part.
+    pub const LONGEST_PART: usize = 30;
+
+    /// Whether Mosaic takes it.
+    pub fn fits(&self) -> bool {
+        let parts = [&self.first_name, &self.last_name].into_iter().flatten();
+        parts.map(|part| part.chars().count()).all(|length| length <= Self::LONGEST_PART)
+    }
+}
+
 /// A part of the list of users.
 #[derive(Clone, Debug)]
 pub struct UserPage {

@@ -352,7 +352,7 @@ fn what_mosaic_could_take_otherwise_is_a_warning() {
     let scratch = Scratch::new("warnings");
     scratch.file("logo.svg", b"<svg/>");
     let text = "public_url = \"https://app.example.com\"\n[theme]\nlogo = \"logo.svg\"\n[sign_in]\n\
-                identifier = \"phone\"\n[mosaic]\nregion = \"eu\"\nclient_id = \"x\"\n\
+                identifier = \"phone\"\n[mosaic]\nlegacy_email_field = true\nregion = \"eu\"\nclient_id = \"x\"\n\
                 client_secret_file = \"secret\"\n[[route]]\nupstream = \"demo\"\n";
     scratch.file("secret", b"0123456789abcdef0123456789abcdef\n");
     fs::set_permissions(scratch.0.join("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
@@ -362,6 +362,7 @@ fn what_mosaic_could_take_otherwise_is_a_warning() {
     let expected = [
         ("theme.logo".to_owned(), hint("name such a picture, or set `email_template = \"tenant\"` in [mosaic]")),
         ("sign_in.identifier".to_owned(), hint("did you mean \"phone_number\"?")),
+        ("mosaic.legacy_email_field".to_owned(), hint("leave it out")),
     ];
     assert_eq!(found, expected);
 }

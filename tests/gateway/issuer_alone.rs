@@ -168,6 +168,7 @@ async fn check_keys_and_health_know_the_issuers_file() {
     assert_eq!((fine.code, fine.stdout.contains("gateway.toml: fine")), (Some(0), true), "{}", fine.stdout);
     let wrong = home.run(&["check"]).await;
     assert_eq!((wrong.code, wrong.stdout.contains("route: is missing")), (Some(2), true), "{}", wrong.stdout);
+    assert!(wrong.stdout.contains("or check a file for `linkgate issuer` with `--issuer`"), "{}", wrong.stdout);
 
     let alone = Alone::start(&home).await;
     let count = async || {

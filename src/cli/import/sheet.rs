@@ -131,6 +131,9 @@ fn user(columns: &[Column], record: &csv::ByteRecord) -> Result<NewUser, String>
         (whole, true) => whole,
         (None, false) => Some(parts),
     };
+    if user.name.as_ref().is_some_and(|name| !name.fits()) {
+        return Err(format!("name: first and last name have at most {} characters each", NewName::LONGEST_PART));
+    }
     if user.email.is_none() && user.phone_number.is_none() {
         return Err("has neither an email nor a phone_number".to_owned());
     }
@@ -179,7 +182,9 @@ mod tests {
                     ada@example.com,,Ada,Lovelace\n\
                     ada@example.com,,,\n\
                     Ada@Example.com,,,\n\
-                    bob@example.com\n";
+                    bob@example.com\n\
+                    eve@example.com,,Eveline-Margarethe-Alexandrinaa Smith,\n\
+                    mia@example.com,,Mia-Margarethe-Alexandrinaaaaa Smith,\n";
         let expected = [
             (2, "email: a mail address has the form name@example.com"),
             (3, "phone_number: a phone number begins with + and its country, like +12025550123"),
@@ -187,6 +192,7 @@ mod tests {
             (5, "name: stands beside first_name or last_name"),
             (7, "email: is that of line 6 already"),
             (8, "has 1 fields, and the first line names 4 columns"),
+            (9, "name: first and last name have at most 30 characters each"),
         ];
         let found: Vec<(u64, String)> =
             rows(text).into_iter().filter_map(|(line, user)| Some((line, user.err()?))).collect();

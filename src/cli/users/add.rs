@@ -72,12 +72,17 @@ pub(super) async fn add(users: &Users, arguments: Arguments) -> Result<ExitCode,
     if has_groups && users.service == Service::Mosaic {
         return Err(refuse("`--group` and `--role` work with the built-in issuer only", Some(AT_MOSAIC), WRONG));
     }
+    let name = arguments.name.as_deref().and_then(name_in_parts);
+    if name.as_ref().is_some_and(|name| !name.fits()) {
+        let message = format!("`--name`: first and last name have at most {} characters each", NewName::LONGEST_PART);
+        return Err(refuse(&message, None, WRONG));
+    }
     let data = arguments.data.into_iter().map(|(key, value)| (key, Value::from(value)));
     let user = NewUser {
         email: Some(arguments.email.clone()),
         phone_number: arguments.phone,
         username: arguments.username,
-        name: arguments.name.as_deref().and_then(name_in_parts),
+        name,
         custom_data: data.collect::<Map<_, _>>(),
         groups: arguments.group,
         roles: arguments.role,

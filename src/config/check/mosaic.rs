@@ -5,6 +5,7 @@ use std::path::Path;
 use url::Url;
 
 use super::Check;
+use crate::identity::IdentifierKind;
 use crate::mosaic::{BadConnection, Config, Method, Region};
 use crate::origin::Origin;
 use crate::setting::{BadSecret, SecretSource};
@@ -39,6 +40,13 @@ impl Check<'_> {
         }
         if mosaic.base_url.as_ref().is_some_and(|url| url.path().trim_end_matches('/').ends_with("/cis")) {
             self.refuse("mosaic.base_url", "ends with /cis, which every path of the API begins with", "leave /cis out");
+        }
+        if mosaic.legacy_email_field && self.settings.sign_in.0.identifier != IdentifierKind::Email {
+            self.warn(
+                "mosaic.legacy_email_field",
+                "changes nothing: visitors are asked for another name",
+                "leave it out",
+            );
         }
         let implied = mosaic.region.and_then(Region::issuer).is_some();
         let is_placed = mosaic.region.is_some() || mosaic.base_url.is_some();

@@ -14,8 +14,10 @@ impl Check<'_> {
     pub(super) fn routes(&mut self) {
         let (settings, places) = (self.settings, self.places);
         if settings.route.is_empty() && !self.is_broken("route") && self.purpose == Purpose::Gateway {
-            let hint = "name your application: `[[route]]` and below it `upstream = \"http://127.0.0.1:3000\"`";
-            self.refuse("route", "is missing", hint);
+            let application = "name your application: `[[route]]` and below it `upstream = \"http://127.0.0.1:3000\"`";
+            let is_alone = settings.issuer.as_ref().is_some_and(|issuer| !issuer.0.client.is_empty());
+            let hint = if is_alone { ", or check a file for `linkgate issuer` with `--issuer`" } else { "" };
+            self.refuse("route", "is missing", &format!("{application}{hint}"));
         }
         let mut seen: BTreeMap<(String, String), String> = BTreeMap::new();
         for (at, spanned) in settings.route.iter().enumerate() {
