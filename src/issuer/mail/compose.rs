@@ -377,7 +377,9 @@ mod tests {
             })
         };
         assert_eq!(promises(&compose(facts(None))), [[true; 2]; 2]);
-        assert_eq!(promises(&compose(Facts { is_bound: false, ..facts(None) })), [[false; 2]; 2]);
+        let unbound = compose(Facts { is_bound: false, ..facts(None) });
+        assert_eq!(promises(&unbound), [[false; 2]; 2]);
+        assert!(unbound.text.contains("\n\nDidn't ask? You can ignore this email.\nPlease don't"), "{}", unbound.text);
     }
 
     #[test]
