@@ -93,7 +93,8 @@ impl ClientAuthentication {
                 let value = http::HeaderValue::try_from(basic(client_id, secret));
                 let mut value = value.expect("base64 is printable ASCII");
                 value.set_sensitive(true);
-                request.header(http::header::AUTHORIZATION, value).form(&[GRANT])
+                // Mosaic lists `client_id` as a field of every request.
+                request.header(http::header::AUTHORIZATION, value).form(&[GRANT, ("client_id", client_id)])
             }
             Self::PrivateKeyJwt(key) => {
                 let assertion = key.assertion(client_id, token_url, now)?;

@@ -77,7 +77,8 @@ async fn http_basic_carries_both_halves_encoded_as_in_a_form() {
     let (requests, _) = token_requests(&settings).await;
     let expected = format!("Basic {}", STANDARD.encode("client-1:s%3Ae+c%26ret%2B%C3%BC"));
     assert_eq!(header(&requests[0], "authorization"), Some(&*expected));
-    assert_eq!(form(&requests[0]), [("grant_type".to_owned(), "client_credentials".to_owned())]);
+    let expected = [("grant_type", "client_credentials"), ("client_id", "client-1")];
+    assert_eq!(form(&requests[0]), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
 }
 
 /// The header and the claims of the statement in a request whose signature `verifies`.
