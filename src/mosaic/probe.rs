@@ -70,7 +70,8 @@ pub enum KeySetFound {
         weak: usize,
         /// All keys.
         all: usize,
-        /// Whether one of them signed the access token of our client; `None` without a token that names its key.
+        /// Whether one of them signed the access token of our client; `None` without one of the expected issuer that
+        /// names its key.
         signed: Option<bool>,
     },
 }
@@ -104,7 +105,11 @@ impl Mosaic {
         let answer = self.0.http.send("key_set", Repeat::Once, KEY_SET_LIMIT, || Ok(self.0.http.get(url))).await?;
         let answer = answer.with_status(&[200]).map_err(Refusal::into_error)?;
         let token = self.0.client_tokens.get().await.ok();
-        Ok(found(answer.body(), token.as_ref().map(|token| token.expose().as_str())))
+        // Where the application's tokens have an issuer of their own, other keys may sign those of the client.
+        let token = token.as_ref().map(|token| token.expose().as_str()).filter(|token| {
+            ClientClaims::read(token).is_some_and(|claims| claims.issuer.as_deref() == Some(self.expected_issuer()))
+        });
+        Ok(found(answer.body(), token))
     }
 
     /// What `iss` must be in the tokens of the tenant.

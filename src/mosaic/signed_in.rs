@@ -70,11 +70,28 @@ impl Mosaic {
         login: &Login<'_>,
         asked_at: Timestamp,
     ) -> Result<SignedIn, Error> {
-        let signed_in = self.signed_in(answer, login, asked_at).await;
+        let mut signed_in = self.signed_in(answer, login, asked_at).await;
+        if let Ok(SignedIn { identity, .. }) = &mut signed_in
+            && !identity.email_verified
+        {
+            identity.email_verified = self.has_just_proven(identity).await;
+        }
         if login.session_id.is_none() && signed_in.as_ref().is_err_and(|error| !error.is_transient()) {
             self.let_go(answer).await;
         }
         signed_in
+    }
+
+    /// Whether the user record has the address as verified where the token does not. A first login proves the address,
+    /// and Mosaic may have made the token before it noted that.
+    async fn has_just_proven(&self, identity: &Identity) -> bool {
+        match self.user(&identity.subject).await {
+            Ok(user) => user.email_verified && user.email == identity.email,
+            Err(error) => {
+                tracing::debug!(%error, "failed to look whether an address is verified by now");
+                false
+            }
+        }
     }
 
     /// A login in a session that is there may leave out the session's ID.

@@ -68,6 +68,19 @@ async fn asks_the_user_record_for_what_the_token_leaves_open() {
         };
         assert_eq!(found, expected, "{about}");
     }
+    // A first login proves the address, which the token that it gives need not know yet.
+    let unproven = || merged(id_claims(), json!({ "email_verified": false }));
+    for (record, verified) in [
+        (ResponseTemplate::new(200).set_body_json(record("ada@example.com", true)), true),
+        (ResponseTemplate::new(200).set_body_json(record("ada@example.com", false)), false),
+        (ResponseTemplate::new(200).set_body_json(record("eve@example.com", true)), false),
+        (ResponseTemplate::new(503), false),
+    ] {
+        let story = Story::start().await;
+        story.says(AUTHENTICATE, 200, &tokens(&unproven())).await;
+        story.answers("GET", "/cis/v1/users/user-1", record).await;
+        assert_eq!(story.authenticate().await.unwrap().identity.email_verified, verified);
+    }
     let story = Story::start().await;
     story.says(AUTHENTICATE, 200, &tokens(&no_email())).await;
     story.answers("GET", "/cis/v1/users/user-1", ResponseTemplate::new(503)).await;
