@@ -50,6 +50,7 @@ pub(super) async fn check_mail(config: &Config) -> Option<Finding> {
             Ok(()) => Finding::ok(CHECK, format!("{server}: reached")),
             Err(cause) => {
                 let setting = match &mail.password_file {
+                    _ if is_distrust(&cause) => "issuer.mail.certificate_authority_file",
                     _ if cause.starts_with("failed to start TLS") => "issuer.mail.security",
                     _ if !cause.starts_with("failed to log in") => "issuer.mail.server",
                     Some(_) => "issuer.mail.password_file",
@@ -60,6 +61,11 @@ pub(super) async fn check_mail(config: &Config) -> Option<Finding> {
         }
     };
     Some(within(CHECK, look).await)
+}
+
+/// Whether a certificate is from an authority that this machine does not know, in the words of the TLS stack.
+fn is_distrust(cause: &str) -> bool {
+    cause.contains("UnknownIssuer")
 }
 
 /// A tenant of Mosaic.
@@ -112,7 +118,7 @@ impl Tenant<'_> {
                 Finding::fail(CHECK, message).change(change)
             }
             Error::RateLimited { .. } => Finding::warn(CHECK, "Mosaic limits the rate of calls for now"),
-            error => Finding::fail(CHECK, format!("cannot {}", Chain(error))).change(self.address("token_url")),
+            error => Finding::fail(CHECK, format!("cannot {}", Chain(error))).change(self.way("token_url", error)),
         }
     }
 
@@ -184,7 +190,9 @@ impl Tenant<'_> {
                 let message = format!("a made-up token is not refused (status {status}): this is not Mosaic's API");
                 Finding::fail(CHECK, message)
             }
-            Err(error) => Finding::fail(CHECK, format!("cannot {}", Chain(error))),
+            Err(error) => {
+                return Finding::fail(CHECK, format!("cannot {}", Chain(error))).change(self.way("base_url", error));
+            }
         };
         finding.change(self.address("base_url"))
     }
@@ -209,7 +217,7 @@ impl Tenant<'_> {
             }
             Err(Error::Unexpected { status, .. }) => format!("there is no key set (status {status})"),
             Err(error) => {
-                let setting = self.address("key_set_url");
+                let setting = self.way("key_set_url", &error);
                 return Finding::fail(CHECK, format!("cannot {}", Chain(&error))).change(setting);
             }
         };
@@ -239,6 +247,14 @@ impl Tenant<'_> {
             Err(error) if error.is_transient() => Finding::warn(CHECK, format!("cannot {}", Chain(&error))),
             Err(error) => Finding::fail(CHECK, format!("cannot {}", Chain(&error))).change("mosaic.client_id"),
         }
+    }
+
+    /// The setting to change where `setting`'s address cannot be reached: who vouches for it, if that is not known here.
+    fn way(&self, setting: &str, error: &Error) -> String {
+        if is_distrust(&Chain(error).to_string()) {
+            return "mosaic.certificate_authority_file".to_owned();
+        }
+        self.address(setting)
     }
 
     /// The setting that names an address of Mosaic: the one for it alone, or the one that it follows from.

@@ -260,6 +260,20 @@ async fn each_wrong_certificate_has_its_own_cause() {
 }
 
 #[tokio::test]
+async fn an_authority_that_is_not_known_is_the_setting_to_change() {
+    let mosaic = mosaic().await;
+    let unknown = Authority::new().server("localhost", "").await;
+    let (home, _recorder) = home(mosaic.address()).await;
+    let there = format!("https://localhost:{}", unknown.port());
+    change(&home, &[(&format!("http://{}", mosaic.address()), &there)]);
+    let found = doctor(&home).await;
+    for check in ["client token", "wrong token", "keys"] {
+        let [status, message, setting] = found.only(check);
+        assert_eq!((status, setting), ("fail", "mosaic.certificate_authority_file"), "{check}: {message}");
+    }
+}
+
+#[tokio::test]
 async fn a_good_certificate_is_fine_and_another_linkgate_behind_it_is_not() {
     let (mosaic, authority) = (mosaic().await, Authority::new());
     let server = authority.server("localhost", UNAUTHORIZED).await;
@@ -476,6 +490,11 @@ async fn a_mail_server_that_is_away_or_refuses_the_login_is_named() {
 
     let _running = host.start(Manner::USUAL).await;
     assert_eq!(doctor(&home).await.only("mail"), ["ok", format!("{server}: reached, and logged in").as_str(), ""]);
+    let trusting = host.toml();
+    let distrusting = trusting.lines().filter(|line| !line.starts_with("certificate_authority_file"));
+    let distrusting = Home::with(&format!("{text}{}\n", distrusting.collect::<Vec<_>>().join("\n")));
+    let unknown = format!("{server}: failed to start TLS: ");
+    doctor(&distrusting).await.names_with("mail", &unknown, "issuer.mail.certificate_authority_file");
     host.write_password("wrong");
     let refused = format!("{server}: failed to log in: ");
     doctor(&home).await.names_with("mail", &refused, "issuer.mail.password_file");
