@@ -81,6 +81,7 @@ const TEMPLATES: &[(&str, &str)] = embedded![
     "other_browser.html",
     "already_signed_in.html",
     "no_access.html",
+    "not_admitted.html",
     "problem.html",
     "sign_in_unavailable.html",
     "too_many_requests.html",

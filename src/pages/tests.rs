@@ -106,6 +106,7 @@ fn all(pages: &Pages, text: &str) -> Vec<(String, String)> {
         let state = format!("no access, {}", if reason.is_some() { "reason" } else { "no reason" });
         add(&state, pages.show(&NoAccess { address: text(), csrf: text(), return_to: text(), reason }, frame));
     }
+    add("not admitted", pages.show(&NotAdmitted {}, frame));
     for (kind, status) in [(ProblemKind::Own, 500), (ProblemKind::Upstream, 502), (ProblemKind::Unavailable, 503)] {
         add(&format!("problem, {kind:?}"), pages.show(&Problem { kind, status }, frame));
     }

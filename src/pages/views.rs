@@ -31,6 +31,7 @@ views! {
     OtherBrowser => "other_browser.html",
     AlreadySignedIn => "already_signed_in.html",
     NoAccess => "no_access.html",
+    NotAdmitted => "not_admitted.html",
     Problem => "problem.html",
     SignInUnavailable => "sign_in_unavailable.html",
     TooManyRequests => "too_many_requests.html",
@@ -239,6 +240,10 @@ pub struct NoAccess {
     /// The operator's words on why, and what to do.
     pub reason: Option<String>,
 }
+
+/// 403: proved who they are, and may not sign in.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct NotAdmitted {}
 
 /// Something failed that is not the visitor's doing.
 #[derive(Clone, Copy, Debug, Serialize)]

@@ -280,6 +280,7 @@ impl Refuser<'_> {
             Refusal::StoreUnavailable => problem(ProblemKind::Unavailable),
             Refusal::Internal | Refusal::SignInFailed => problem(ProblemKind::Own),
             Refusal::OtherBrowser => self.show(&pages::OtherBrowser { codes: false }),
+            Refusal::NoAccess => self.show(&pages::NotAdmitted {}),
             // What has a page of its own comes with it, by `answer_with`.
             _ => self.show(&pages::Refused { status }),
         }

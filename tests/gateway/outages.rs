@@ -261,6 +261,7 @@ async fn a_user_who_was_disabled_meanwhile_is_told_that_they_have_no_access() {
         stand_in.refuse(AUTHENTICATE, status, "User is not active");
         let refused = visitor.open(&callback).await;
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+        assert!(refused.heading().starts_with("You don't have access to "), "{refused:?}");
         assert!(!refused.gives_session());
     }
 }
