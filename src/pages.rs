@@ -72,6 +72,7 @@ const TEMPLATES: &[(&str, &str)] = embedded![
     "check_email.html",
     "part_code.html",
     "part_problem.html",
+    "part_ask.html",
     "code_expired.html",
     "code_locked.html",
     "signed_in_elsewhere.html",
