@@ -401,7 +401,7 @@ impl Sessions {
     /// Ends a session at Mosaic, in the background.
     pub fn end_at_mosaic(&self, session_id: &str) {
         let (mosaic, id) = (self.mosaic.clone(), Arc::new(Secret::new(session_id.to_owned())));
-        self.tasks.spawn(at_mosaic::end(move || {
+        self.tasks.spawn(at_mosaic::end(at_mosaic::OF_ONE, move || {
             let (mosaic, id) = (mosaic.clone(), Arc::clone(&id));
             async move { mosaic.end_session(id.expose()).await }
         }));
@@ -419,7 +419,7 @@ impl Sessions {
         }
         self.end(live).await?;
         let (mosaic, subject) = (self.mosaic.clone(), subject.clone());
-        self.tasks.spawn(at_mosaic::end(move || {
+        self.tasks.spawn(at_mosaic::end(at_mosaic::OF_ALL, move || {
             let (mosaic, subject) = (mosaic.clone(), subject.clone());
             async move { mosaic.end_sessions_of(&subject).await }
         }));

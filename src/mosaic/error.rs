@@ -148,15 +148,6 @@ impl Error {
         self.is_outage() || matches!(self, Self::CircuitOpen { .. } | Self::RateLimited { .. })
     }
 
-    /// How long to wait before the next call, where that is known.
-    pub const fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::RateLimited { retry_after } => *retry_after,
-            Self::CircuitOpen { retry_after } => Some(*retry_after),
-            _ => None,
-        }
-    }
-
     /// Whether Mosaic was asked and was out of reach or broken.
     pub(super) const fn is_outage(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::TimedOut | Self::ServerFault { .. })
