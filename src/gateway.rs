@@ -6,6 +6,7 @@ use std::os::fd::IntoRawFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pingora::proxy::http_proxy;
 use pingora::server::Fds;
@@ -25,10 +26,12 @@ use crate::mosaic::{self, BadConnection, ClaimsRequest, EmailTemplate, Mosaic};
 use crate::pages::{self, Pages};
 use crate::portal::organization::Organizations;
 use crate::portal::{self, Parts, Portal};
-use crate::proxy::Proxy;
+use crate::proxy::access::Allow;
 use crate::proxy::edge::{Connections, Edge};
 use crate::proxy::headers::Managed;
-use crate::proxy::route::{Allow, BadUpstream, Table};
+use crate::proxy::route::Table;
+use crate::proxy::upstream::BadUpstream;
+use crate::proxy::{Proxy, Site};
 use crate::session::cookie::Jar;
 use crate::session::{Admission, Chain, Sessions};
 use crate::store::{self, Shared};
@@ -214,7 +217,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         metrics: Arc::clone(&metrics),
     });
     let demo = start_demo(config, &pages, &closing, &mut helpers)?;
-    let proxy = Proxy {
+    let site = Site {
         public_url: config.public_url.clone(),
         routes: Table::new(&config.route, &config.public_url, demo)?,
         managed,
@@ -223,9 +226,9 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         pages,
         limits: config.limits.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
-        clock,
-        metrics: Arc::clone(&metrics),
     };
+    let site = Arc::new(ArcSwap::from_pointee(site));
+    let proxy = Proxy { site, clock, metrics: Arc::clone(&metrics) };
 
     let address = local_address(&listener, config.listen);
     let (proxy, connections) = serve_proxy(proxy, listener, stopping);
@@ -349,9 +352,8 @@ fn local_address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
 /// Serves the proxy until it is told to stop.
 fn serve_proxy(proxy: Proxy, listener: TcpListener, stopping: watch::Receiver<bool>) -> (JoinHandle<()>, Connections) {
     let conf = Arc::new(ServerConf { upstream_keepalive_pool_size: 256, max_retries: 3, ..ServerConf::default() });
-    let (limits, trusted) = (proxy.limits.clone(), proxy.trusted_proxies.clone());
-    let sessions = Arc::clone(&proxy.sessions);
-    let edge = Edge::new(http_proxy(&conf, proxy), &limits, &trusted, sessions);
+    let site = Arc::clone(&proxy.site);
+    let edge = Edge::new(http_proxy(&conf, proxy), site);
     let connections = edge.connections();
     let name = local_address(&listener, loopback()).to_string();
     let mut service = Service::new("gateway".to_owned(), edge);

@@ -7,11 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use axum::Router;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
@@ -19,11 +18,8 @@ use pingora::{Error, ErrorSource, ErrorType, OrErr as _};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
-use crate::origin::Origin;
-use crate::pages::Pages;
 use crate::portal::Visit;
-use crate::portal::answer::{HSTS, Refusal, Refuser};
-use crate::session::Sessions;
+use crate::portal::answer::{HSTS, Refusal};
 use crate::setting::Span;
 use crate::telemetry::{ACCESS, Metrics, OpenRequest};
 
@@ -36,12 +32,14 @@ mod handshake;
 pub mod headers;
 mod refusal;
 pub mod route;
+mod site;
+pub mod upstream;
 
 use access::{Access, Pass};
 use decision::{Decision, Target};
 use handshake::is_websocket;
-use headers::{Managed, Provenance};
-use route::Table;
+use headers::Provenance;
+pub use site::Site;
 
 /// `[limits]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -83,24 +81,10 @@ impl Default for Limits {
     }
 }
 
-/// What the proxy is made of.
+/// The proxy: what it serves may be replaced while requests are on their way.
 pub struct Proxy {
-    /// Where visitors reach the gateway.
-    pub public_url: Origin,
-    /// Where requests may go.
-    pub routes: Table,
-    /// Names that only the gateway writes.
-    pub managed: Managed,
-    /// The sessions.
-    pub sessions: Arc<Sessions>,
-    /// Everything under `/.linkgate/`.
-    pub portal: Router,
-    /// The pages.
-    pub pages: Arc<Pages>,
-    /// `[limits]`
-    pub limits: Limits,
-    /// Whose word about a visitor's address counts.
-    pub trusted_proxies: Vec<IpNet>,
+    /// What is served: each request keeps to what it found when it came.
+    pub site: Arc<ArcSwap<Site>>,
     /// The time.
     pub clock: Clock,
     /// Counters.
@@ -109,6 +93,7 @@ pub struct Proxy {
 
 /// One request on its way.
 pub struct Context {
+    site: Arc<Site>,
     arrived_at: Timestamp,
     request_id: HeaderValue,
     client: IpAddr,
@@ -146,10 +131,6 @@ impl Proxy {
         Ok(Box::new(peer))
     }
 
-    fn refuser<'a>(&'a self, request_id: &'a str) -> Refuser<'a> {
-        Refuser { pages: &self.pages, public_url: &self.public_url, request_id, now: self.clock.now() }
-    }
-
     fn peer(session: &Session) -> SocketAddr {
         let peer = session.client_addr().and_then(|address| address.as_inet().copied());
         peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
@@ -174,6 +155,7 @@ impl ProxyHttp for Proxy {
 
     fn new_ctx(&self) -> Context {
         Context {
+            site: self.site.load_full(),
             arrived_at: self.clock.now(),
             request_id: HeaderValue::from_static("-"),
             client: IpAddr::from([0, 0, 0, 0]),
@@ -193,25 +175,26 @@ impl ProxyHttp for Proxy {
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
         edge::header_arrived();
         let peer = Self::peer(session);
-        let trusted = self.trusted_proxies.iter().any(|network| network.contains(&peer.ip().to_canonical()));
+        let trusted = context.site.trusted_proxies.iter().any(|network| network.contains(&peer.ip().to_canonical()));
         let headers = &session.req_header().headers;
-        context.client = canonical::client_address(peer, headers, &self.trusted_proxies);
+        context.client = canonical::client_address(peer, headers, &context.site.trusted_proxies);
         context.request_id = headers::request_id(headers, trusted);
         // Where the framework has decided to close the connection, that stands.
         if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(self.limits.keep_alive.0.as_secs().max(1)));
+            session.set_keepalive(Some(context.site.limits.keep_alive.0.as_secs().max(1)));
         }
         session.set_read_timeout(Some(VISITOR_TIMEOUT));
         session.set_write_timeout(Some(VISITOR_TIMEOUT));
         session.set_total_drain_timeout(Some(VISITOR_TIMEOUT));
-        session.set_min_send_rate(Some(self.limits.body_bytes_per_second));
+        session.set_min_send_rate(Some(context.site.limits.body_bytes_per_second));
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
-        let decision = self.decide(session, context).await;
+        let site = Arc::clone(&context.site);
+        let decision = site.decide(session, context).await;
         let request_id = context.request_id.to_str().unwrap_or_default().to_owned();
-        let refuser = self.refuser(&request_id);
+        let refuser = site.refuser(&request_id, self.clock.now());
         let request = session.req_header();
         let wanted = context.target.as_ref().map_or("/", |target| &target.path_and_query);
         let answer = match decision {
@@ -227,7 +210,7 @@ impl ProxyHttp for Proxy {
                     target.path_and_query.parse().or_err(ErrorType::InternalError, "a canonical path is a URI")?;
                 context.target = Some(target);
                 let visit = Visit { client: context.client, request_id: request_id.clone() };
-                bridge::call(session, &self.portal, uri, visit, &refuser).await?;
+                bridge::call(session, &site.portal, uri, visit, &refuser).await?;
                 return Ok(true);
             }
             Decision::SignIn => {
@@ -266,11 +249,11 @@ impl ProxyHttp for Proxy {
         request.set_raw_path(target.path_and_query.as_bytes())?;
         let provenance = Provenance {
             client: context.client,
-            scheme: self.public_url.scheme.as_str(),
+            scheme: context.site.public_url.scheme.as_str(),
             authority: &target.authority,
             request_id: &context.request_id,
         };
-        headers::write(request, &self.managed, pass, &provenance)
+        headers::write(request, &context.site.managed, pass, &provenance)
     }
 
     async fn request_body_filter(
@@ -291,11 +274,11 @@ impl ProxyHttp for Proxy {
         let now = self.clock.now();
         let begun_at = *context.body_begun_at.get_or_insert(now);
         context.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        if self.limits.body_bytes.is_some_and(|most| context.body_bytes > most) {
+        if context.site.limits.body_bytes.is_some_and(|most| context.body_bytes > most) {
             return Error::e_explain(ErrorType::HTTPStatus(413), "the request body is beyond its limit");
         }
         let took = now.since(begun_at);
-        let least = took.as_secs() * self.limits.body_bytes_per_second as u64;
+        let least = took.as_secs() * context.site.limits.body_bytes_per_second as u64;
         if body.is_some() && took > BODY_GRACE && context.body_bytes < least {
             return Error::e_explain(ErrorType::HTTPStatus(408), "the request body is too slow");
         }
@@ -330,7 +313,7 @@ impl ProxyHttp for Proxy {
         if context.pass.as_ref().is_some_and(|pass| pass.route().access != Access::Public) {
             headers::make_private(response)?;
         }
-        if self.public_url.is_secure() && !response.headers.contains_key(header::STRICT_TRANSPORT_SECURITY) {
+        if context.site.public_url.is_secure() && !response.headers.contains_key(header::STRICT_TRANSPORT_SECURITY) {
             response.insert_header(header::STRICT_TRANSPORT_SECURITY, HSTS)?;
         }
         response.insert_header("X-Request-Id", context.request_id.clone())
@@ -358,7 +341,10 @@ impl ProxyHttp for Proxy {
             tracing::warn!(request.id = request_id, %error, "failed to forward a request");
             if session.response_written().is_none() {
                 status = refusal.status().as_u16();
-                let answer = self.refuser(request_id).answer(refusal, &session.req_header().headers.clone());
+                let answer = context
+                    .site
+                    .refuser(request_id, self.clock.now())
+                    .answer(refusal, &session.req_header().headers.clone());
                 session.set_keepalive(None);
                 if let Err(error) = refusal::write(session, answer).await {
                     tracing::debug!(request.id = request_id, %error, "failed to answer a visitor");

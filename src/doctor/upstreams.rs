@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::{Finding, web, within};
 use crate::config::Config;
-use crate::proxy::route::Upstream;
+use crate::proxy::upstream::Upstream;
 
 const CHECK: &str = "upstream";
 

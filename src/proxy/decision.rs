@@ -10,7 +10,7 @@ use super::access::{self, Access, Pass, Verdict};
 use super::canonical::{self, CanonicalPath, Malformed};
 use super::handshake::{check_upgrade, is_websocket};
 use super::route::Route;
-use super::{Context, Proxy, refusal};
+use super::{Context, Site, refusal};
 use crate::origin::{Authority, Origin};
 use crate::portal::answer::Refusal;
 use crate::portal::return_to;
@@ -40,7 +40,7 @@ impl From<Malformed> for Decision {
     }
 }
 
-impl Proxy {
+impl Site {
     /// The whole decision about a request: everything that can refuse it comes before anything is forwarded.
     pub(super) async fn decide(&self, session: &Session, context: &mut Context) -> Decision {
         if has_two_lengths(session) {

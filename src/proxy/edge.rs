@@ -10,26 +10,22 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use ipnet::IpNet;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use tokio::sync::{Semaphore, watch};
 
-use super::Limits;
+use super::Site;
 use super::access::Pass;
-use crate::session::Sessions;
 
 /// Wraps the proxy with the limits of a connection.
 pub struct Edge<A> {
     inner: Arc<A>,
     slots: Connections,
     peers: Arc<Peers>,
-    header_timeout: Duration,
-    keep_alive: Duration,
-    trusted: Vec<IpNet>,
-    sessions: Arc<Sessions>,
+    site: Arc<ArcSwap<Site>>,
 }
 
 /// Whether a forwarded request may go on is looked at this often: a WebSocket ends so soon after its session.
@@ -101,15 +97,13 @@ fn note(phase: Phase) {
 
 impl<A> Edge<A> {
     /// Limits around `inner`; trusted proxies may open as many connections as there are.
-    pub fn new(inner: A, limits: &Limits, trusted: &[IpNet], sessions: Arc<Sessions>) -> Self {
+    pub fn new(inner: A, site: Arc<ArcSwap<Site>>) -> Self {
+        let limits = &site.load().limits;
         Self {
             inner: Arc::new(inner),
             slots: Connections::new(limits.connections),
             peers: Arc::new(Peers { most: limits.connections_per_peer, open: Mutex::default() }),
-            header_timeout: limits.header_timeout.0,
-            keep_alive: limits.keep_alive.0,
-            trusted: trusted.to_vec(),
-            sessions,
+            site,
         }
     }
 
@@ -123,10 +117,14 @@ impl<A> Edge<A> {
     async fn overdue(&self, mut phases: watch::Receiver<Phase>) {
         loop {
             let phase = phases.borrow_and_update().clone();
+            let (header_timeout, keep_alive) = {
+                let limits = &self.site.load().limits;
+                (limits.header_timeout.0, limits.keep_alive.0)
+            };
             let over = async {
                 match phase {
-                    Phase::Opened => tokio::time::sleep(self.header_timeout).await,
-                    Phase::Idle => tokio::time::sleep(self.keep_alive + self.header_timeout).await,
+                    Phase::Opened => tokio::time::sleep(header_timeout).await,
+                    Phase::Idle => tokio::time::sleep(keep_alive + header_timeout).await,
                     Phase::Forwarded(pass) => self.withdrawn(&pass).await,
                     Phase::Busy => std::future::pending().await,
                 }
@@ -144,7 +142,8 @@ impl<A> Edge<A> {
         let Some(visitor) = pass.visitor() else { return std::future::pending().await };
         loop {
             tokio::time::sleep(REVIEW).await;
-            match self.sessions.again(visitor).await {
+            let sessions = Arc::clone(&self.site.load().sessions);
+            match sessions.again(visitor).await {
                 Ok(Some(visitor)) if pass.holds_for(&visitor) => {}
                 Ok(_) => return,
                 Err(error) => tracing::warn!(%error, "failed to look the session of an open request up"),
@@ -159,7 +158,8 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let _slot = self.slots.slots.try_acquire().ok()?;
         let digest = stream.get_socket_digest();
         let peer = digest.and_then(|digest| digest.peer_addr()?.as_inet().map(|peer| peer.ip().to_canonical()));
-        let counted = peer.filter(|peer| !self.trusted.iter().any(|network| network.contains(peer)));
+        let counted =
+            peer.filter(|peer| !self.site.load().trusted_proxies.iter().any(|network| network.contains(peer)));
         let _place = match counted {
             Some(peer) => Some(Peers::enter(&self.peers, peer)?),
             None => None,

@@ -1,17 +1,16 @@
 //! Host and longest path prefix decide the route.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use url::Url;
 
-use super::access::Access;
+use super::access::{Access, Allow};
 use super::canonical::CanonicalPath;
-use crate::identity::{AddressRule, ClaimPath};
+use super::upstream::{BadUpstream, Upstream};
 use crate::origin::{Authority, Origin};
 use crate::setting::{self, Span};
 
@@ -66,42 +65,6 @@ pub enum AccessSetting {
     SignedIn,
 }
 
-/// `route.allow`: a visitor who is named by any of the lists may pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Allow {
-    /// Addresses like `"ada@example.com"`, or whole domains like `"@example.com"`.
-    pub addresses: Vec<AddressRule>,
-    /// Domains like `"example.com"`.
-    pub domains: Vec<String>,
-    /// Names of groups.
-    pub groups: Vec<String>,
-    /// Names of roles.
-    pub roles: Vec<String>,
-    /// Names of permissions.
-    pub permissions: Vec<String>,
-    /// Organisations that the visitor signed in to.
-    pub organizations: Vec<String>,
-    /// Claims, each with the values of which it must say one.
-    pub claims: BTreeMap<ClaimPath, Vec<String>>,
-}
-
-impl Allow {
-    /// The claims that the rule must know beyond groups and roles.
-    pub fn needed_claims(&self) -> Vec<ClaimPath> {
-        let lists = [("permissions", &self.permissions), ("organization", &self.organizations)];
-        let named = lists.into_iter().filter(|(_, list)| !list.is_empty()).map(|(claim, _)| claim.to_owned());
-        let named = named.filter_map(|claim| ClaimPath::try_from(claim).ok());
-        named.chain(self.claims.keys().cloned()).collect()
-    }
-
-    /// Whether no list names anybody.
-    pub fn is_empty(&self) -> bool {
-        let lists = [&self.domains, &self.groups, &self.roles, &self.permissions, &self.organizations];
-        self.addresses.is_empty() && self.claims.is_empty() && lists.iter().all(|list| list.is_empty())
-    }
-}
-
 /// A part of the site, with the application that serves it.
 #[derive(Debug)]
 pub struct Route {
@@ -119,60 +82,6 @@ pub struct Route {
     pub response_timeout: Duration,
     /// Told apart in the pool of connections, so that routes never share one across their settings.
     pub pool: u64,
-}
-
-/// An application's address.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Upstream {
-    /// Whether the connection is TLS.
-    pub tls: bool,
-    /// The name or address.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-}
-
-impl Upstream {
-    /// Reads `http://host:port` or `https://host:port`.
-    ///
-    /// # Errors
-    /// When it is something else, or more than that.
-    pub fn parse(text: &str) -> Result<Self, BadUpstream> {
-        let url = Url::parse(text).map_err(|_| BadUpstream::NotAUrl)?;
-        let tls = match url.scheme() {
-            "http" => false,
-            "https" => true,
-            _ => return Err(BadUpstream::NotAUrl),
-        };
-        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
-            return Err(BadUpstream::MoreThanAnAddress);
-        }
-        let host = url.host_str().ok_or(BadUpstream::NotAUrl)?;
-        let port = url.port_or_known_default().filter(|port| *port != 0).ok_or(BadUpstream::NotAUrl)?;
-        Ok(Self { tls, host: host.trim_matches(['[', ']']).to_owned(), port })
-    }
-
-    /// The addresses behind the name, in the resolver's order, without blocking.
-    ///
-    /// # Errors
-    /// When the name cannot be resolved.
-    pub async fn addresses(&self) -> std::io::Result<Vec<SocketAddr>> {
-        if let Ok(address) = self.host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, self.port)]);
-        }
-        Ok(tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect())
-    }
-}
-
-/// Why a text cannot be an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadUpstream {
-    /// It is no URL of a kind that is proxied to.
-    #[error("expected a URL like \"http://127.0.0.1:3000\", or \"demo\"")]
-    NotAUrl,
-    /// It has a path, a query or a user name.
-    #[error("expected scheme, host and port only: the path of the request is passed on as it is")]
-    MoreThanAnAddress,
 }
 
 /// Every route, by host.
@@ -303,23 +212,5 @@ mod tests {
         let routes: Vec<_> = table.routes().collect();
         let domains = vec!["xn--bcher-kva.example".to_owned()];
         assert_eq!(routes[0].access, Access::SignedIn(Allow { domains, ..Allow::default() }));
-    }
-
-    #[test]
-    fn upstreams_are_scheme_host_and_port() {
-        let check = |text: &str, expected: Result<(bool, &str, u16), BadUpstream>| {
-            let found = Upstream::parse(text).map(|found| (found.tls, found.host, found.port));
-            assert_eq!(found, expected.map(|(tls, host, port)| (tls, host.to_owned(), port)), "{text}");
-        };
-        check("http://127.0.0.1:3000", Ok((false, "127.0.0.1", 3000)));
-        check("http://app", Ok((false, "app", 80)));
-        check("https://app/", Ok((true, "app", 443)));
-        check("http://[::1]:3000", Ok((false, "::1", 3000)));
-        check("app:3000", Err(BadUpstream::NotAUrl));
-        check("ftp://app", Err(BadUpstream::NotAUrl));
-        check("", Err(BadUpstream::NotAUrl));
-        check("http://app/x", Err(BadUpstream::MoreThanAnAddress));
-        check("http://user@app", Err(BadUpstream::MoreThanAnAddress));
-        check("http://app?x", Err(BadUpstream::MoreThanAnAddress));
     }
 }

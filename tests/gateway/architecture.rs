@@ -40,8 +40,9 @@ const ARROWS: &[(&str, &str)] = &[
 
 /// The homes of the outside packages: files, and with a star a module with all below it.
 const HOMES: &[(&str, &str)] = &[
+    ("arc_swap", "gateway.rs proxy.rs proxy/edge.rs"),
     ("aws_lc_rs", "secret.rs issuer/signing_key.rs mosaic/id_token/tests.rs"),
-    ("axum", "admin* demo* gateway* issuer* portal* proxy.rs proxy/bridge.rs proxy/refusal.rs"),
+    ("axum", "admin* demo* gateway* issuer* portal* proxy/bridge.rs proxy/refusal.rs proxy/site.rs"),
     ("clap", "cli*"),
     ("csv", "cli/import*"),
     ("idna", "identity.rs"),

@@ -8,7 +8,9 @@ use url::{Host, Url};
 use super::{Check, Purpose};
 use crate::identity::EmailAddress;
 use crate::origin::Authority;
-use crate::proxy::route::{AccessSetting, Allow, Config, Upstream};
+use crate::proxy::access::Allow;
+use crate::proxy::route::{AccessSetting, Config};
+use crate::proxy::upstream::Upstream;
 
 impl Check<'_> {
     pub(super) fn routes(&mut self) {
