@@ -178,7 +178,7 @@ pub enum Error {
     Mail(#[from] mail::Error),
     /// The authorities for clients' certificates cannot be had.
     #[error("read the authorities in `issuer.tls.client_ca`")]
-    Authorities(#[from] client::certificate::BadCertificates),
+    Authorities(#[from] crate::pem::BadPem),
 }
 
 impl Issuer {

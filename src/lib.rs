@@ -15,6 +15,7 @@ pub mod issuer;
 pub mod mosaic;
 pub mod origin;
 pub mod pages;
+pub mod pem;
 pub mod portal;
 pub mod proxy;
 pub mod secret;

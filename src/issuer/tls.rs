@@ -3,7 +3,6 @@
 //! A client may show any certificate whose key it holds. Whether it is a registered one, or one that an authority vouches
 //! for, is asked when it authenticates: a self-signed certificate cannot be judged by itself (RFC 8705 section 2.2).
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,13 +10,13 @@ use rustls::ServerConfig;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use serde::{Deserialize, Serialize};
 
-use super::client::certificate::{self, Authorities, BadCertificates};
+use super::client::certificate::Authorities;
+use crate::pem::{self, BadPem};
 
 mod listener;
 
@@ -41,13 +40,13 @@ pub struct Config {
 pub enum Error {
     /// The certificate.
     #[error("use `issuer.tls.certificate`: {0}")]
-    Certificate(BadCertificates),
+    Certificate(BadPem),
     /// The private key.
     #[error("use `issuer.tls.private_key`: {0}")]
-    PrivateKey(&'static str),
+    PrivateKey(BadPem),
     /// The authorities for clients.
     #[error("use `issuer.tls.client_ca`: {0}")]
-    ClientCa(BadCertificates),
+    ClientCa(BadPem),
     /// The two do not belong together, or the key is of a kind that is not supported.
     #[error("use `issuer.tls.certificate` with `issuer.tls.private_key`")]
     Pair(#[source] rustls::Error),
@@ -66,8 +65,7 @@ impl Error {
     /// What is wrong with it.
     pub fn reason(&self) -> String {
         match self {
-            Self::Certificate(error) | Self::ClientCa(error) => error.to_string(),
-            Self::PrivateKey(reason) => (*reason).to_owned(),
+            Self::Certificate(error) | Self::PrivateKey(error) | Self::ClientCa(error) => error.to_string(),
             Self::Pair(_) => "does not belong to the certificate, or is of a kind that is not supported".to_owned(),
         }
     }
@@ -87,12 +85,8 @@ impl Config {
     }
 
     fn server(&self, base_dir: &Path, asks_for_certificates: bool) -> Result<ServerConfig, Error> {
-        let chain = certificate::read(&base_dir.join(&self.certificate)).map_err(Error::Certificate)?;
-        let key =
-            fs::read(base_dir.join(&self.private_key)).map_err(|_| Error::PrivateKey("the file cannot be read"))?;
-        let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| {
-            Error::PrivateKey("the file must hold a private key in PEM, \"-----BEGIN PRIVATE KEY-----\"")
-        })?;
+        let chain = pem::certificates(&base_dir.join(&self.certificate)).map_err(Error::Certificate)?;
+        let key = pem::private_key(&base_dir.join(&self.private_key)).map_err(Error::PrivateKey)?;
         let provider = Arc::new(default_provider());
         let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()

@@ -22,9 +22,10 @@ const ARROWS: &[(&str, &str)] = &[
     ("setting", "secret"),
     ("store", "clock secret setting"),
     ("pages", "clock identity origin setting"),
+    ("pem", ""),
     ("demo", "origin pages"),
     ("admin", "origin telemetry"),
-    ("issuer", "agent clock identity origin pages secret setting store telemetry"),
+    ("issuer", "agent clock identity origin pages pem secret setting store telemetry"),
     ("mosaic", "clock identity secret setting telemetry"),
     ("session", "agent clock identity mosaic secret setting store"),
     ("portal", "agent clock identity mosaic origin pages secret session setting store telemetry"),
@@ -62,14 +63,14 @@ const HOMES: &[(&str, &str)] = &[
     ("rusqlite", "store/sqlite*"),
     (
         "rustls",
-        "doctor/web.rs gateway.rs issuer/client* issuer/tls* mosaic/client_authentication* mosaic/key_set/tests.rs",
+        "doctor/web.rs gateway.rs issuer/client* issuer/tls* mosaic/client_authentication* mosaic/key_set/tests.rs pem.rs",
     ),
     ("tokio_rustls", "doctor/web.rs issuer/tls/listener.rs"),
     ("tracing_subscriber", "telemetry.rs"),
     ("utoipa", "issuer*"),
     ("utoipa_axum", "issuer/api.rs issuer/oauth.rs"),
     ("woothee", "agent.rs"),
-    ("x509_parser", "issuer/client* mosaic/client_authentication*"),
+    ("x509_parser", "issuer/client* mosaic/client_authentication* pem.rs"),
 ];
 
 /// A file of `src`.

@@ -4,39 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
 use super::distinguished_name::DistinguishedName;
 use crate::clock::Timestamp;
+use crate::pem::{self, BadPem};
 use crate::secret::{base64url, sha256};
-
-/// Why there are no certificates in a file.
-#[derive(Debug, thiserror::Error)]
-pub enum BadCertificates {
-    /// The file cannot be read.
-    #[error("the file cannot be read: {0}")]
-    Unreadable(std::io::Error),
-    /// There is none in it, or one that is damaged.
-    #[error("the file must hold certificates in PEM, \"-----BEGIN CERTIFICATE-----\"")]
-    NotPem,
-    /// They cannot vouch for others.
-    #[error("the file must hold certificates of authorities")]
-    NotAuthorities,
-}
-
-/// The certificates in a PEM file, at least one.
-pub(in crate::issuer) fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, BadCertificates> {
-    let text = std::fs::read(path).map_err(BadCertificates::Unreadable)?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let certificates = certificates.map_err(|_| BadCertificates::NotPem)?;
-    let are_whole = certificates.iter().all(|der| x509_parser::parse_x509_certificate(der).is_ok());
-    if certificates.is_empty() || !are_whole { Err(BadCertificates::NotPem) } else { Ok(certificates) }
-}
 
 /// `x5t#S256` of a certificate (RFC 8705 section 3.1).
 pub(in crate::issuer) fn thumbprint(certificate: &[u8]) -> String {
@@ -55,14 +31,11 @@ pub(in crate::issuer) struct Authorities(Arc<dyn ClientCertVerifier>);
 
 impl Authorities {
     /// The authorities in a PEM file.
-    pub(in crate::issuer) fn read(path: &Path) -> Result<Self, BadCertificates> {
-        let mut roots = RootCertStore::empty();
-        for certificate in read(path)? {
-            roots.add(certificate).map_err(|_| BadCertificates::NotAuthorities)?;
-        }
+    pub(in crate::issuer) fn read(path: &Path) -> Result<Self, BadPem> {
+        let roots = pem::authorities(path)?;
         let provider = Arc::new(default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-        verifier.map(Self).map_err(|_| BadCertificates::NotAuthorities)
+        verifier.map(Self).map_err(|_| BadPem::NotAuthorities)
     }
 
     /// Whether one of them vouches for the first of `certificates` now, by way of the others.

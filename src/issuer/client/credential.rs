@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Config;
 use super::assertion::{BadKeys, Keys};
-use super::certificate::{self, BadCertificates};
 use super::distinguished_name::DistinguishedName;
+use crate::pem::{self, BadPem};
 use crate::secret::{same, sha256};
 use crate::setting::{BadSecret, SecretSource};
 
@@ -113,11 +113,11 @@ impl Credential {
             }
             Method::SelfSignedTlsClientAuth => {
                 let path = base_dir.join(needed("certificate_file", config.certificate_file.as_ref(), config)?);
-                let bad = |error: BadCertificates| BadCredential::new("certificate_file", error.to_string());
-                let certificate = certificate::read(&path).map_err(bad)?.into_iter().next();
+                let bad = |error: BadPem| BadCredential::new("certificate_file", error.to_string());
+                let certificate = pem::certificates(&path).map_err(bad)?.into_iter().next();
                 certificate
                     .map(Self::Certificate)
-                    .ok_or_else(|| BadCredential::new("certificate_file", BadCertificates::NotPem.to_string()))
+                    .ok_or_else(|| BadCredential::new("certificate_file", BadPem::NoCertificate.to_string()))
             }
             Method::TlsClientAuth => {
                 let text = needed("certificate_subject", config.certificate_subject.as_ref(), config)?;
