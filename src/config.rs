@@ -35,10 +35,14 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Peers that say where a connection is from ahead of it, by the PROXY protocol.
+    pub proxy_protocol: Vec<IpNet>,
     /// Threads that serve requests; one for each core where there is none.
     pub threads: Option<usize>,
     /// How long open requests may go on when the gateway is asked to stop.
     pub stop_timeout: Span,
+    /// `[tls]`, where the gateway ends TLS itself.
+    pub tls: Option<proxy::tls::Config>,
     /// `[admin]`
     pub admin: admin::Config,
     /// `[log]`
@@ -76,8 +80,10 @@ struct Settings {
     public_url: Option<Origin>,
     listen: SocketAddr,
     trusted_proxies: Vec<IpNet>,
+    proxy_protocol: Vec<IpNet>,
     threads: Option<usize>,
     stop_timeout: Span,
+    tls: Option<Table<proxy::tls::Config>>,
     admin: Table<admin::Config>,
     log: Table<telemetry::Config>,
     theme: Table<pages::Theme>,
@@ -101,8 +107,10 @@ impl Default for Settings {
             public_url: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             trusted_proxies: Vec::new(),
+            proxy_protocol: Vec::new(),
             threads: None,
             stop_timeout: Span::seconds(10),
+            tls: None,
             admin: Table::default(),
             log: Table::default(),
             theme: Table::default(),
@@ -194,8 +202,10 @@ impl Settings {
             public_url,
             listen: self.listen,
             trusted_proxies: self.trusted_proxies,
+            proxy_protocol: self.proxy_protocol,
             threads: self.threads,
             stop_timeout: self.stop_timeout,
+            tls: self.tls.map(|tls| tls.0),
             admin: self.admin.0,
             log: self.log.0,
             theme: self.theme.0,
@@ -213,7 +223,8 @@ impl Settings {
         };
         // The parts know nothing of where the file is.
         let of_issuer = config.issuer.iter_mut().flat_map(issuer::Config::paths);
-        for path in config.theme.logo.iter_mut().chain(of_issuer) {
+        let of_tls = config.tls.iter_mut().flat_map(proxy::tls::Config::paths);
+        for path in config.theme.logo.iter_mut().chain(of_issuer).chain(of_tls) {
             *path = config.directory.join(&*path);
         }
         if let Some(mosaic) = &mut config.mosaic {

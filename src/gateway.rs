@@ -2,17 +2,10 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
-use pingora::proxy::http_proxy;
-use pingora::server::Fds;
-use pingora::server::configuration::ServerConf;
-use pingora::services::Service as _;
-use pingora::services::listening::Service;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -27,11 +20,10 @@ use crate::pages::{self, Pages};
 use crate::portal::organization::Organizations;
 use crate::portal::{self, Parts, Portal};
 use crate::proxy::access::Allow;
-use crate::proxy::edge::{Connections, Edge};
 use crate::proxy::headers::Managed;
 use crate::proxy::route::Table;
 use crate::proxy::upstream::BadUpstream;
-use crate::proxy::{Proxy, Site};
+use crate::proxy::{Site, tls};
 use crate::session::cookie::Jar;
 use crate::session::{Admission, Chain, Sessions};
 use crate::store::{self, Shared};
@@ -41,10 +33,12 @@ use crate::{demo, store::OpenError};
 pub mod administration;
 mod alone;
 mod embedded;
+mod front;
 mod late;
 
 pub use alone::{RunningIssuer, start_issuer, start_issuer_with};
 use embedded::Embedded;
+use front::Front;
 
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +54,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The runtime refuses a listener.
+    #[error("listen for visitors")]
+    Runtime(#[from] io::Error),
+    /// TLS towards visitors cannot be had.
+    #[error("prepare TLS")]
+    Tls(#[from] tls::Error),
     /// The store cannot be opened.
     #[error("open the store")]
     Store(#[from] OpenError),
@@ -133,6 +133,8 @@ pub fn install_crypto() {
 pub struct Running {
     /// Where visitors are served.
     pub address: SocketAddr,
+    /// Where plain HTTP is sent on, if it is.
+    pub redirect_address: Option<SocketAddr>,
     /// Where the operator is served.
     pub admin_address: SocketAddr,
     /// Where the built-in issuer is served to the gateway itself, with one.
@@ -145,10 +147,9 @@ pub struct Running {
     close: watch::Sender<bool>,
     stop_timeout: Duration,
     readiness: Readiness,
-    connections: Connections,
+    front: Front,
     portal: Arc<Portal>,
     sessions: Arc<Sessions>,
-    proxy: JoinHandle<()>,
     /// Sends the built-in issuer's mail, with one.
     mailing: Option<JoinHandle<()>>,
     helpers: Vec<JoinHandle<()>>,
@@ -180,6 +181,8 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Running, Error> {
 pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<Running, Error> {
     install_crypto();
     let listener = bind("listen", config.listen)?;
+    let redirect_from = config.tls.as_ref().and_then(|tls| tls.redirect_from);
+    let redirect_listener = redirect_from.map(|address| bind("tls.redirect_from", address)).transpose()?;
     let admin_listener = bind("admin.listen", config.admin.listen)?;
     let metrics = Arc::new(Metrics::new()?);
     let pages = Arc::new(Pages::new(&config.theme, &config.public_url, &config.directory)?);
@@ -226,12 +229,14 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         pages,
         limits: config.limits.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
+        proxy_protocol: config.proxy_protocol.clone(),
+        tls: config.tls.as_ref().map(tls::Config::server).transpose()?,
     };
     let site = Arc::new(ArcSwap::from_pointee(site));
-    let proxy = Proxy { site, clock, metrics: Arc::clone(&metrics) };
 
     let address = local_address(&listener, config.listen);
-    let (proxy, connections) = serve_proxy(proxy, listener, stopping);
+    let redirect_address = redirect_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let front = Front::open(Arc::clone(&site), clock, Arc::clone(&metrics), listener, redirect_listener, &stopping)?;
     let admin_address = local_address(&admin_listener, config.admin.listen);
     let admin =
         Admin { readiness: readiness.clone(), metrics: Arc::clone(&metrics), hosts: config.admin.hosts.clone() };
@@ -248,6 +253,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
     let stop_timeout = config.stop_timeout.0;
     Ok(Running {
         address,
+        redirect_address,
         admin_address,
         issuer_address,
         open_issuer_address,
@@ -255,10 +261,9 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         close,
         stop_timeout,
         readiness,
-        connections,
+        front,
         portal,
         sessions,
-        proxy,
         mailing,
         helpers,
     })
@@ -267,7 +272,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
 impl Running {
     /// How many connections of visitors are open.
     pub fn open_connections(&self) -> usize {
-        self.connections.open()
+        self.front.connections().open()
     }
 
     /// Waits until everything that was begun in the background is done: links being sent, sessions being renewed
@@ -278,12 +283,13 @@ impl Running {
     }
 
     /// Stops: no new connection, open requests go on for a while, and what was begun is finished.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.readiness.stopping();
         self.stop.send_replace(true);
-        self.proxy.await.ok();
-        if tokio::time::timeout(self.stop_timeout, self.connections.closed()).await.is_err() {
-            tracing::warn!(connections = self.connections.open(), "stopped with connections open");
+        self.front.closed().await;
+        self.front.close_idle().await;
+        if tokio::time::timeout(self.stop_timeout, self.front.connections().closed()).await.is_err() {
+            tracing::warn!(connections = self.front.connections().open(), "stopped with connections open");
         }
         let settled = async {
             self.portal.settle().await;
@@ -347,23 +353,6 @@ fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Error
 
 fn local_address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(configured)
-}
-
-/// Serves the proxy until it is told to stop.
-fn serve_proxy(proxy: Proxy, listener: TcpListener, stopping: watch::Receiver<bool>) -> (JoinHandle<()>, Connections) {
-    let conf = Arc::new(ServerConf { upstream_keepalive_pool_size: 256, max_retries: 3, ..ServerConf::default() });
-    let site = Arc::clone(&proxy.site);
-    let edge = Edge::new(http_proxy(&conf, proxy), site);
-    let connections = edge.connections();
-    let name = local_address(&listener, loopback()).to_string();
-    let mut service = Service::new("gateway".to_owned(), edge);
-    service.add_tcp(&name);
-    // The socket is bound already, so that a port that is taken is an error and not a panic.
-    let mut sockets = Fds::new();
-    sockets.add(name, listener.into_raw_fd());
-    let sockets = Arc::new(Mutex::new(sockets));
-    let task = tokio::spawn(async move { service.start_service(Some(sockets), stopping, 1).await });
-    (task, connections)
 }
 
 /// Serves a router until it is told to stop.

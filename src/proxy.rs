@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, Timestamp};
 use crate::portal::Visit;
 use crate::portal::answer::{HSTS, Refusal};
+use crate::portal::visit::is_grpc;
 use crate::setting::Span;
 use crate::telemetry::{ACCESS, Metrics, OpenRequest};
 
@@ -30,13 +31,16 @@ mod decision;
 pub mod edge;
 mod handshake;
 pub mod headers;
+pub mod redirect;
 mod refusal;
 pub mod route;
 mod site;
+pub mod tls;
 pub mod upstream;
 
 use access::{Access, Pass};
 use decision::{Decision, Target};
+use edge::Ongoing;
 use handshake::is_websocket;
 use headers::Provenance;
 pub use site::Site;
@@ -51,6 +55,8 @@ pub struct Limits {
     pub header_fields: usize,
     /// Bytes of a request target.
     pub target_bytes: usize,
+    /// The time for TLS, and for what a balancer says, ahead of a connection's first request.
+    pub handshake_timeout: Span,
     /// The time for a whole request header to arrive.
     pub header_timeout: Span,
     /// How long a connection may be idle between two requests.
@@ -71,6 +77,7 @@ impl Default for Limits {
             header_bytes: 32 * 1024,
             header_fields: 100,
             target_bytes: 16 * 1024,
+            handshake_timeout: Span::seconds(10),
             header_timeout: Span::seconds(15),
             keep_alive: Span::seconds(60),
             body_bytes_per_second: 100,
@@ -99,11 +106,22 @@ pub struct Context {
     client: IpAddr,
     target: Option<Target>,
     pass: Option<Arc<Pass>>,
+    ongoing: Option<Arc<Ongoing>>,
     verdict: &'static str,
     connects: usize,
     body_bytes: u64,
     body_begun_at: Option<Timestamp>,
     _open: OpenRequest,
+}
+
+impl Context {
+    /// An error once the request was told to end.
+    fn must_go_on(&self) -> pingora::Result<()> {
+        if self.ongoing.as_ref().is_some_and(|ongoing| ongoing.is_over()) {
+            return Error::e_explain(ErrorType::HTTPStatus(401), "the leave to pass is withdrawn");
+        }
+        Ok(())
+    }
 }
 
 impl Proxy {
@@ -117,7 +135,8 @@ impl Proxy {
         let mut peer = HttpPeer::new(address.map_err(Error::into_up)?, upstream.tls, upstream.host.clone());
         peer.group_key = route.pool;
         // A tunnel or a stream of events may be silent for long; the session's end is what ends it.
-        let open_ended = is_websocket(&request.headers) || accepts_events(&request.headers);
+        let headers = &request.headers;
+        let open_ended = is_websocket(headers) || accepts_events(headers) || is_grpc(headers);
         if let Some(options) = peer.get_mut_peer_options() {
             options.connection_timeout = Some(route.connect_timeout);
             options.total_connection_timeout = Some(route.connect_timeout);
@@ -161,6 +180,7 @@ impl ProxyHttp for Proxy {
             client: IpAddr::from([0, 0, 0, 0]),
             target: None,
             pass: None,
+            ongoing: None,
             verdict: "broken_off",
             connects: 0,
             body_bytes: 0,
@@ -173,9 +193,9 @@ impl ProxyHttp for Proxy {
     fn init_downstream_modules(&self, _modules: &mut pingora::modules::http::HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
-        edge::header_arrived();
+        edge::header_arrived(session);
         let peer = Self::peer(session);
-        let trusted = context.site.trusted_proxies.iter().any(|network| network.contains(&peer.ip().to_canonical()));
+        let trusted = context.site.is_trusted(peer.ip());
         let headers = &session.req_header().headers;
         context.client = canonical::client_address(peer, headers, &context.site.trusted_proxies);
         context.request_id = headers::request_id(headers, trusted);
@@ -201,7 +221,9 @@ impl ProxyHttp for Proxy {
             Decision::Forward(pass) => {
                 context.verdict = "forwarded";
                 let pass = context.pass.insert(Arc::new(pass));
-                edge::forwarded(pass);
+                // The two ends of a call may both be silent for long.
+                let is_patient = is_grpc(&request.headers) || session.is_body_empty();
+                context.ongoing = edge::forwarded(session, pass, is_patient, self.clock.now());
                 return Ok(false);
             }
             Decision::Portal(target) => {
@@ -239,7 +261,7 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
@@ -252,6 +274,7 @@ impl ProxyHttp for Proxy {
             scheme: context.site.public_url.scheme.as_str(),
             authority: &target.authority,
             request_id: &context.request_id,
+            certificate: tls::Connection::of(session).and_then(tls::Connection::certificate),
         };
         headers::write(request, &context.site.managed, pass, &provenance)
     }
@@ -272,6 +295,10 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         let now = self.clock.now();
+        if let Some(ongoing) = &context.ongoing {
+            ongoing.body_arrived(end_of_stream, now);
+        }
+        context.must_go_on()?;
         let begun_at = *context.body_begun_at.get_or_insert(now);
         context.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if context.site.limits.body_bytes.is_some_and(|most| context.body_bytes > most) {
@@ -317,6 +344,16 @@ impl ProxyHttp for Proxy {
             response.insert_header(header::STRICT_TRANSPORT_SECURITY, HSTS)?;
         }
         response.insert_header("X-Request-Id", context.request_id.clone())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        context: &mut Context,
+    ) -> pingora::Result<Option<Duration>> {
+        context.must_go_on().map(|()| None)
     }
 
     /// Nothing was sent yet, so another address of the upstream, or the same one, may be tried.

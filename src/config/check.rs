@@ -18,6 +18,7 @@ mod issuer;
 mod mail;
 mod mosaic;
 mod route;
+mod tls;
 
 /// What the checks found.
 pub(super) struct Findings {
@@ -46,6 +47,7 @@ pub(super) fn check(
     check.development();
     check.identity_headers();
     check.routes();
+    check.transport();
     check.findings
 }
 

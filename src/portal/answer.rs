@@ -89,6 +89,8 @@ pub enum Refusal {
     SignInRequired,
     /// Signed in, and not allowed.
     NoAccess,
+    /// Something that must not be sent in the clear.
+    HttpsRequired,
     /// A WebSocket handshake from another site's page.
     ForeignOrigin,
     /// There is no such page.
@@ -122,7 +124,12 @@ impl Refusal {
         let status = match self {
             Self::BadRequest => 400,
             Self::SignInRequired => 401,
-            Self::StaleForm | Self::NoAccess | Self::ForeignOrigin | Self::CookiesBlocked | Self::OtherBrowser => 403,
+            Self::StaleForm
+            | Self::NoAccess
+            | Self::ForeignOrigin
+            | Self::CookiesBlocked
+            | Self::OtherBrowser
+            | Self::HttpsRequired => 403,
             Self::NotFound => 404,
             Self::LinkExpired | Self::LinkUsed | Self::LinkReplaced | Self::CodeExpired => 410,
             Self::UnknownHost => 421,
@@ -153,6 +160,7 @@ impl Refusal {
             Self::LinkReplaced => "link_replaced",
             Self::SignInRequired => "sign_in_required",
             Self::NoAccess => "no_access",
+            Self::HttpsRequired => "https_required",
             Self::ForeignOrigin => "foreign_origin",
             Self::NotFound => "not_found",
             Self::UnknownHost => "unknown_host",
@@ -174,6 +182,28 @@ impl Refusal {
         }
     }
 
+    /// The same for a call of gRPC (<https://grpc.io/docs/guides/status-codes/>).
+    fn grpc_status(self) -> u16 {
+        const INVALID_ARGUMENT: u16 = 3;
+        const DEADLINE_EXCEEDED: u16 = 4;
+        const PERMISSION_DENIED: u16 = 7;
+        const RESOURCE_EXHAUSTED: u16 = 8;
+        const UNIMPLEMENTED: u16 = 12;
+        const INTERNAL: u16 = 13;
+        const UNAVAILABLE: u16 = 14;
+        const UNAUTHENTICATED: u16 = 16;
+        match self.status().as_u16() {
+            401 => UNAUTHENTICATED,
+            403 => PERMISSION_DENIED,
+            404 | 405 | 421 | 501 => UNIMPLEMENTED,
+            408 | 504 => DEADLINE_EXCEEDED,
+            413 | 429 | 431 => RESOURCE_EXHAUSTED,
+            500 => INTERNAL,
+            502 | 503 => UNAVAILABLE,
+            _ => INVALID_ARGUMENT,
+        }
+    }
+
     const fn message(self) -> &'static str {
         match self {
             Self::BadRequest => "The request is malformed.",
@@ -189,6 +219,7 @@ impl Refusal {
             Self::LinkReplaced => "There's a newer email. Use the link in it.",
             Self::SignInRequired => "Sign in to go on.",
             Self::NoAccess => "You don't have access.",
+            Self::HttpsRequired => "Use https:// for this.",
             Self::ForeignOrigin => "This connection may be opened from pages of this site only.",
             Self::NotFound => "There is nothing here.",
             Self::UnknownHost => "This address is not set up here.",
@@ -229,6 +260,9 @@ impl Refuser<'_> {
     /// The answer that says `refusal`: a page where the request accepts one, JSON otherwise. Someone who opens a
     /// page is led to sign in, so that who is told to is a program or a page's part, whatever it accepts.
     pub fn answer(&self, refusal: Refusal, headers: &HeaderMap) -> Response {
+        if visit::is_grpc(headers) {
+            return self.grpc(refusal);
+        }
         let wants_page = visit::wants_page(headers) && refusal != Refusal::SignInRequired;
         let mut answer = if wants_page { self.page(refusal) } else { self.json(refusal) };
         *answer.status_mut() = refusal.status();
@@ -262,6 +296,18 @@ impl Refuser<'_> {
             request_id: self.request_id,
         };
         axum::Json(refused).into_response()
+    }
+
+    /// A call of gRPC learns the status from a trailer, or from a header where there is nothing else to say
+    /// (`Trailers-Only` of <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
+    fn grpc(&self, refusal: Refusal) -> Response {
+        let mut answer = Response::new(Body::empty());
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from(refusal.grpc_status()));
+        headers.insert("grpc-message", HeaderValue::from_static(refusal.message()));
+        dress(headers, self.request_id, self.public_url);
+        answer
     }
 
     fn page(&self, refusal: Refusal) -> Response {

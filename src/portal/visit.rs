@@ -41,6 +41,13 @@ pub fn wants_page(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Whether the request is a call of gRPC, whose answers have a form of their own.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
+    let rest = kind.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| rest.first().is_none_or(|sign| matches!(sign, b'+' | b';' | b' ')))
+}
+
 /// Whether a browser is only looking ahead: nothing may be spent then.
 pub fn is_prefetch(headers: &HeaderMap) -> bool {
     ["purpose", "sec-purpose", "x-purpose", "x-moz"].iter().any(|name| headers.contains_key(*name))

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use ipnet::IpNet;
 
 use crate::origin::Authority;
@@ -173,11 +173,17 @@ pub fn names_length(header: &[u8]) -> bool {
         .any(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))
 }
 
-/// The authority of a request, from its one `Host` field.
-pub fn host(headers: &HeaderMap) -> Result<Authority, Malformed> {
-    let mut hosts = headers.get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Malformed::Host) };
-    host.to_str().ok().and_then(Authority::parse).ok_or(Malformed::Host)
+/// The authority of a request: from its one `Host` field or, in HTTP/2, from `:authority`, which a `Host` beside it
+/// must equal (RFC 9113 section 8.3.1).
+pub fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Authority, Malformed> {
+    let mut hosts = headers.get_all(HOST).iter().map(|host| host.to_str().ok().and_then(Authority::parse));
+    let authority = uri.authority().filter(|_| version == Version::HTTP_2);
+    match (authority.map(|authority| Authority::parse(authority.as_str())), hosts.next(), hosts.next()) {
+        (Some(Some(authority)), None, None) => Ok(authority),
+        (Some(Some(authority)), Some(Some(host)), None) if authority == host => Ok(authority),
+        (None, Some(Some(host)), None) => Ok(host),
+        _ => Err(Malformed::Host),
+    }
 }
 
 /// Refuses methods, body framing, expectations and sizes that are not passed on.
@@ -418,6 +424,7 @@ mod tests {
 
     #[test]
     fn a_request_has_one_host() {
+        let host = |headers: &HeaderMap| host(Version::HTTP_11, &Uri::from_static("/"), headers);
         assert_eq!(host(&map(&[("host", "A.example:80")])).unwrap().host, "a.example");
         for fields in [
             &[][..],

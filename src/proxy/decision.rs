@@ -82,7 +82,7 @@ impl Site {
     fn read(&self, request: &RequestHeader) -> Result<Target, Decision> {
         let raw = request.raw_path();
         canonical::check(&request.method, request.version, raw, &request.headers, &self.limits)?;
-        let Authority { host, port } = canonical::host(&request.headers)?;
+        let Authority { host, port } = canonical::host(request.version, &request.uri, &request.headers)?;
         let authority = Authority { port: port.filter(|port| *port != self.public_url.scheme.default_port()), host };
         if !self.routes.serves(&authority) {
             return Err(Decision::Refuse(Refusal::UnknownHost));

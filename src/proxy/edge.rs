@@ -1,66 +1,83 @@
-//! The edge of a connection: how many there may be, how long a request header may take to arrive, and how long a
-//! request that was let pass may go on.
+//! The edge of a connection: how many there may be, where they come from, TLS, how long a request header may take to
+//! arrive, and how long a request that was let pass may go on.
 //!
 //! The framework's own timeout restarts with each byte, so a header that trickles would be waited for without
 //! end; here the whole header has one deadline.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use pingora::apps::ServerApp;
-use pingora::protocols::Stream;
+use pingora::listeners::ALPN;
+use pingora::protocols::l4::stream::Stream as Socket;
+use pingora::protocols::{GetSocketDigest as _, SocketDigest, Stream, UniqueID as _};
+use pingora::proxy::Session;
 use pingora::server::ShutdownWatch;
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
-use super::Site;
 use super::access::Pass;
+use super::{Site, tls};
+use crate::clock::{Clock, Timestamp};
 
-/// Wraps the proxy with the limits of a connection.
-pub struct Edge<A> {
-    inner: Arc<A>,
-    slots: Connections,
-    peers: Arc<Peers>,
-    site: Arc<ArcSwap<Site>>,
-}
+mod announced;
+mod places;
+mod streams;
+
+pub use places::Connections;
+use places::{Entered, Peers};
+pub(super) use streams::{Ongoing, Streams};
 
 /// Whether a forwarded request may go on is looked at this often: a WebSocket ends so soon after its session.
 const REVIEW: Duration = Duration::from_secs(2);
+/// How long to wait when the system gives no connection, as when there are too many files open.
+const PAUSE: Duration = Duration::from_millis(200);
 
-/// The connections of a listener.
+/// What all listeners of a gateway have in common. Clones are one.
 #[derive(Clone)]
-pub struct Connections {
-    slots: Arc<Semaphore>,
-    most: u32,
+pub struct Threshold {
+    site: Arc<ArcSwap<Site>>,
+    clock: Clock,
+    connections: Connections,
+    peers: Peers,
 }
 
-impl Connections {
-    fn new(most: usize) -> Self {
-        let most = u32::try_from(most).unwrap_or(u32::MAX >> 4).min(u32::MAX >> 4);
-        Self { slots: Arc::new(Semaphore::new(most as usize)), most }
+impl Threshold {
+    /// The threshold of what `site` serves.
+    pub fn new(site: Arc<ArcSwap<Site>>, clock: Clock) -> Self {
+        Self { site, clock, connections: Connections::default(), peers: Peers::default() }
     }
 
-    /// How many are open.
-    pub fn open(&self) -> usize {
-        (self.most as usize).saturating_sub(self.slots.available_permits())
+    /// The open connections, to be waited for.
+    pub fn connections(&self) -> Connections {
+        self.connections.clone()
     }
+}
 
-    /// Returns once none is open.
-    pub async fn closed(&self) {
-        // The semaphore is never closed, so this ends with every slot in hand.
-        drop(self.slots.acquire_many(self.most).await);
-    }
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// What the site says: TLS where it has certificates.
+    Visitors,
+    /// Plain HTTP, whatever the site has.
+    Plain,
+}
+
+/// A listener's connections, each of which `inner` answers.
+pub struct Edge<A> {
+    inner: Arc<A>,
+    threshold: Threshold,
+    listener_use: Use,
 }
 
 tokio::task_local! {
     static CONNECTION: watch::Sender<Phase>;
 }
 
-/// What a connection is doing.
+/// What an HTTP/1 connection is doing.
 #[derive(Clone)]
 enum Phase {
     /// The first request header is awaited.
@@ -74,42 +91,128 @@ enum Phase {
 }
 
 /// Notes that a whole request header has arrived.
-pub fn header_arrived() {
-    note(Phase::Busy);
+pub(super) fn header_arrived(session: &Session) {
+    match streams_of(session) {
+        Some(connection) => connection.streams().header_arrived(),
+        None => note(Phase::Busy),
+    }
 }
 
-/// Notes that a request goes on to an upstream.
-pub fn forwarded(pass: &Arc<Pass>) {
-    if pass.visitor().is_some() {
-        note(Phase::Forwarded(Arc::clone(pass)));
+/// Notes that a request goes on to an upstream. What is given back is kept as long as that lasts.
+pub(super) fn forwarded(session: &Session, pass: &Arc<Pass>, is_patient: bool, now: Timestamp) -> Option<Arc<Ongoing>> {
+    match streams_of(session) {
+        Some(connection) => Some(connection.streams().forwarded(pass, is_patient, now)),
+        None => {
+            if pass.visitor().is_some() {
+                note(Phase::Forwarded(Arc::clone(pass)));
+            }
+            None
+        }
     }
 }
 
 /// Notes that a request was answered.
-pub fn answered() {
+pub(super) fn answered() {
     note(Phase::Idle);
 }
 
+/// The connection of an HTTP/2 request.
+fn streams_of(session: &Session) -> Option<&tls::Connection> {
+    session.is_http2().then(|| tls::Connection::of(session)).flatten()
+}
+
 fn note(phase: Phase) {
-    // Outside of a connection (HTTP/2 streams run in tasks of their own) there is nothing to note.
+    // HTTP/2 requests are answered outside of the connection's task.
     CONNECTION.try_with(|connection| connection.send_replace(phase)).ok();
 }
 
-impl<A> Edge<A> {
-    /// Limits around `inner`; trusted proxies may open as many connections as there are.
-    pub fn new(inner: A, site: Arc<ArcSwap<Site>>) -> Self {
-        let limits = &site.load().limits;
-        Self {
-            inner: Arc::new(inner),
-            slots: Connections::new(limits.connections),
-            peers: Arc::new(Peers { most: limits.connections_per_peer, open: Mutex::default() }),
-            site,
+impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
+    /// Connections that `inner` answers.
+    pub fn new(inner: A, threshold: Threshold, listener_use: Use) -> Arc<Self> {
+        Arc::new(Self { inner: Arc::new(inner), threshold, listener_use })
+    }
+
+    /// Accepts connections until told to stop. Those that are open then go on, and each ends with the request that
+    /// comes next on it.
+    pub async fn accept(self: Arc<Self>, listener: TcpListener, stopping: watch::Receiver<bool>) {
+        let mut stopped = stopping.clone();
+        loop {
+            let accepted = tokio::select! {
+                _ = stopped.wait_for(|stopping| *stopping) => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((socket, peer)) => {
+                    let (edge, stopping) = (Arc::clone(&self), stopping.clone());
+                    tokio::spawn(async move { edge.serve(socket, peer, &stopping).await });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "failed to accept a connection");
+                    sleep(PAUSE).await;
+                }
+            }
         }
     }
 
-    /// The open connections, to be waited for.
-    pub fn connections(&self) -> Connections {
-        self.slots.clone()
+    /// Closes the connections on which no request is under way.
+    pub async fn close_idle(&self) {
+        self.inner.cleanup().await;
+    }
+
+    async fn serve(&self, socket: TcpStream, peer: SocketAddr, shutdown: &ShutdownWatch) {
+        let site = self.threshold.site.load_full();
+        let Some(_place) = self.threshold.connections.enter(site.limits.connections) else { return };
+        let Some((stream, _entered)) = self.open(socket, peer, &site).await else { return };
+        drop(site);
+        if stream.selected_alpn_proto() == Some(ALPN::H2) {
+            self.serve_streams(stream, shutdown).await;
+            return;
+        }
+        let (connection, phases) = watch::channel(Phase::Opened);
+        tokio::select! {
+            _ = CONNECTION.scope(connection, self.inner.process_new(stream, shutdown)) => {}
+            () = self.overdue(phases) => {}
+        }
+    }
+
+    /// What comes ahead of HTTP: where the connection is from, and TLS.
+    async fn open(&self, socket: TcpStream, peer: SocketAddr, site: &Site) -> Option<(Stream, Option<Entered>)> {
+        let limit = site.limits.handshake_timeout.0;
+        socket.set_nodelay(true).ok();
+        let mut socket = Socket::from(socket);
+        let mut address = peer;
+        if site.is_balancer(peer.ip()) {
+            match timeout(limit, announced::read(&mut socket)).await {
+                Ok(Ok(source)) => address = source.unwrap_or(peer),
+                Ok(Err(error)) => {
+                    tracing::debug!(%peer, %error, "gave a connection up");
+                    return None;
+                }
+                Err(_) => return None,
+            }
+        }
+        let digest = SocketDigest::from_raw_fd(socket.id());
+        digest.peer_addr.set(Some(address.into())).ok();
+        socket.set_socket_digest(digest);
+        let client = address.ip().to_canonical();
+        // Trusted proxies may open as many connections as there are.
+        let entered = match site.is_trusted(client) {
+            true => None,
+            false => Some(self.threshold.peers.enter(client, site.limits.connections_per_peer)?),
+        };
+        let tls = site.tls.as_ref().filter(|_| self.listener_use == Use::Visitors);
+        let stream: Stream = match tls {
+            Some(tls) => match timeout(limit, tls.accept(socket)).await {
+                Ok(Ok(stream)) => Box::new(stream),
+                Ok(Err(error)) => {
+                    tracing::debug!(%address, %error, "a TLS handshake failed");
+                    return None;
+                }
+                Err(_) => return None,
+            },
+            None => Box::new(socket),
+        };
+        Some((stream, entered))
     }
 
     /// Returns when the connection must end: a header is overdue, or the leave that a request was forwarded with
@@ -118,13 +221,13 @@ impl<A> Edge<A> {
         loop {
             let phase = phases.borrow_and_update().clone();
             let (header_timeout, keep_alive) = {
-                let limits = &self.site.load().limits;
+                let limits = &self.threshold.site.load().limits;
                 (limits.header_timeout.0, limits.keep_alive.0)
             };
             let over = async {
                 match phase {
-                    Phase::Opened => tokio::time::sleep(header_timeout).await,
-                    Phase::Idle => tokio::time::sleep(keep_alive + header_timeout).await,
+                    Phase::Opened => sleep(header_timeout).await,
+                    Phase::Idle => sleep(keep_alive + header_timeout).await,
                     Phase::Forwarded(pass) => self.withdrawn(&pass).await,
                     Phase::Busy => std::future::pending().await,
                 }
@@ -136,98 +239,56 @@ impl<A> Edge<A> {
         }
     }
 
-    /// Returns when the visitor's session is over, or no longer names somebody whom the route lets pass. A store
-    /// that cannot answer ends nothing.
-    async fn withdrawn(&self, pass: &Pass) {
-        let Some(visitor) = pass.visitor() else { return std::future::pending().await };
+    async fn withdrawn(&self, pass: &Arc<Pass>) {
         loop {
-            tokio::time::sleep(REVIEW).await;
-            let sessions = Arc::clone(&self.site.load().sessions);
-            match sessions.again(visitor).await {
-                Ok(Some(visitor)) if pass.holds_for(&visitor) => {}
-                Ok(_) => return,
-                Err(error) => tracing::warn!(%error, "failed to look the session of an open request up"),
+            sleep(REVIEW).await;
+            if !self.may_go_on(pass).await {
+                return;
             }
         }
     }
-}
 
-#[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let _slot = self.slots.slots.try_acquire().ok()?;
-        let digest = stream.get_socket_digest();
-        let peer = digest.and_then(|digest| digest.peer_addr()?.as_inet().map(|peer| peer.ip().to_canonical()));
-        let counted =
-            peer.filter(|peer| !self.site.load().trusted_proxies.iter().any(|network| network.contains(peer)));
-        let _place = match counted {
-            Some(peer) => Some(Peers::enter(&self.peers, peer)?),
-            None => None,
-        };
-        let (connection, phases) = watch::channel(Phase::Opened);
+    /// Whether the visitor's session lives and still names somebody whom the route lets pass. A store that cannot
+    /// answer ends nothing.
+    async fn may_go_on(&self, pass: &Pass) -> bool {
+        let Some(visitor) = pass.visitor() else { return true };
+        let sessions = Arc::clone(&self.threshold.site.load().sessions);
+        match sessions.again(visitor).await {
+            Ok(visitor) => visitor.is_some_and(|visitor| pass.holds_for(&visitor)),
+            Err(error) => {
+                tracing::warn!(%error, "failed to look the session of an open request up");
+                true
+            }
+        }
+    }
+
+    async fn serve_streams(&self, stream: Stream, shutdown: &ShutdownWatch) {
+        let digest = stream.get_ssl_digest();
+        let connection = digest.as_ref().and_then(|digest| digest.extension.get::<tls::Connection>());
+        let Some(connection) = connection else { return };
         tokio::select! {
-            reusable = CONNECTION.scope(connection, self.inner.process_new(stream, shutdown)) => reusable,
-            () = self.overdue(phases) => None,
+            _ = self.inner.process_new(stream, shutdown) => {}
+            () = self.review(connection.streams()) => {}
         }
     }
 
-    async fn cleanup(&self) {
-        self.inner.cleanup().await;
-    }
-}
-
-/// Open connections by client address.
-struct Peers {
-    most: usize,
-    open: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// One connection of a client, until it is dropped.
-struct Place {
-    peers: Arc<Peers>,
-    peer: IpAddr,
-}
-
-impl Peers {
-    fn enter(peers: &Arc<Self>, peer: IpAddr) -> Option<Place> {
-        let mut open = peers.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(peer).or_default();
-        if *count >= peers.most {
-            return None;
+    /// Returns when the connection must end: no request comes, or one goes on that must not, although it was told so
+    /// a while ago. One on which something is sent has ended by itself by then.
+    async fn review(&self, streams: &Streams) {
+        let header_timeout = self.threshold.site.load().limits.header_timeout.0;
+        if timeout(header_timeout, streams.heard()).await.is_err() {
+            return;
         }
-        *count += 1;
-        Some(Place { peers: Arc::clone(peers), peer })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.peers.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut entry) = open.entry(self.peer) {
-            *entry.get_mut() -= 1;
-            if *entry.get() == 0 {
-                entry.remove();
+        loop {
+            sleep(REVIEW).await;
+            for ongoing in streams.open() {
+                if ongoing.is_over() {
+                    return;
+                }
+                if ongoing.has_stalled(self.threshold.clock.now()) || !self.may_go_on(ongoing.pass()).await {
+                    ongoing.end();
+                }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_peer_has_so_many_places_and_gets_them_back() {
-        let peers = Arc::new(Peers { most: 2, open: Mutex::default() });
-        let (one, two): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
-        let first = Peers::enter(&peers, one);
-        let second = Peers::enter(&peers, one);
-        assert!(first.is_some() && second.is_some());
-        assert!(Peers::enter(&peers, one).is_none());
-        assert!(Peers::enter(&peers, two).is_some());
-        drop(first);
-        assert!(Peers::enter(&peers, one).is_some());
-        drop(second);
-        assert!(peers.open.lock().unwrap().is_empty(), "what is not open takes no memory");
     }
 }

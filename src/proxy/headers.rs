@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::access::Pass;
+use super::tls::ClientCertificate;
 use crate::identity::headers::{Attribute, Plan, Preset};
 use crate::session::cookie;
 
@@ -60,6 +61,8 @@ pub struct Provenance<'a> {
     pub authority: &'a str,
     /// The name of the request in every log.
     pub request_id: &'a HeaderValue,
+    /// What the visitor showed in TLS.
+    pub(super) certificate: Option<&'a ClientCertificate>,
 }
 
 /// Rewrites the request for the upstream. Runs last, after the framework removed what `Connection` names.
@@ -85,6 +88,14 @@ pub fn write(
     request.insert_header("X-Forwarded-For", provenance.client.to_string())?;
     request.insert_header("X-Forwarded-Proto", provenance.scheme)?;
     request.insert_header("X-Forwarded-Host", provenance.authority)?;
+    if let Some(ClientCertificate { fingerprint, subject }) = provenance.certificate {
+        // As Envoy writes it; a quote in the subject stays within its quotes.
+        let subject = subject.replace('\\', "\\\\").replace('"', "\\\"");
+        let shown = format!("Hash={fingerprint};Subject=\"{subject}\"");
+        let shown: String =
+            shown.chars().map(|sign| if sign.is_ascii_graphic() || sign == ' ' { sign } else { '?' }).collect();
+        request.insert_header("X-Forwarded-Client-Cert", shown)?;
+    }
     request.insert_header("X-Request-Id", provenance.request_id.clone())
 }
 

@@ -113,7 +113,12 @@ impl Table {
     /// Whether requests for this authority are ours: a configured host on the public port.
     pub fn serves(&self, authority: &Authority) -> bool {
         let port = authority.port.unwrap_or(self.public_url.scheme.default_port());
-        port == self.public_url.port && self.hosts.contains_key(&authority.host)
+        port == self.public_url.port && self.serves_host(&authority.host)
+    }
+
+    /// Whether any route, or sign-in, is on this host.
+    pub fn serves_host(&self, host: &str) -> bool {
+        self.hosts.contains_key(host)
     }
 
     /// The route with the longest path that `path` is below.

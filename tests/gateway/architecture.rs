@@ -29,7 +29,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("mosaic", "clock identity secret setting telemetry"),
     ("session", "agent clock identity mosaic secret setting store"),
     ("portal", "agent clock identity mosaic origin pages secret session setting store telemetry"),
-    ("proxy", "clock identity origin pages portal secret session setting telemetry"),
+    ("proxy", "clock identity origin pages pem portal secret session setting telemetry"),
     ("config", "admin identity issuer mosaic origin pages portal proxy session setting telemetry"),
     (
         "gateway",
@@ -41,7 +41,7 @@ const ARROWS: &[(&str, &str)] = &[
 
 /// The homes of the outside packages: files, and with a star a module with all below it.
 const HOMES: &[(&str, &str)] = &[
-    ("arc_swap", "gateway.rs proxy.rs proxy/edge.rs"),
+    ("arc_swap", "gateway* proxy.rs proxy/edge.rs proxy/redirect.rs"),
     ("aws_lc_rs", "secret.rs issuer/signing_key.rs mosaic/id_token/tests.rs"),
     ("axum", "admin* demo* gateway* issuer* portal* proxy/bridge.rs proxy/refusal.rs proxy/site.rs"),
     ("clap", "cli*"),
@@ -53,9 +53,9 @@ const HOMES: &[(&str, &str)] = &[
     ("mimalloc", "main.rs"),
     ("minijinja", "issuer/mail* pages*"),
     ("moka", "session/cache.rs"),
-    ("parking_lot", "gateway.rs"),
     ("pingora", "doctor/web.rs gateway* proxy*"),
     ("prometheus", "telemetry*"),
+    ("proxy_header", "proxy/edge/announced.rs"),
     // In `store.rs` the word is the module of that name.
     ("redis", "store.rs store/redis*"),
     ("regex", "setting.rs"),
@@ -63,14 +63,14 @@ const HOMES: &[(&str, &str)] = &[
     ("rusqlite", "store/sqlite*"),
     (
         "rustls",
-        "doctor/web.rs gateway.rs issuer/client* issuer/tls* mosaic/client_authentication* mosaic/key_set/tests.rs pem.rs",
+        "doctor/web.rs gateway.rs issuer/client* issuer/tls* mosaic/client_authentication* mosaic/key_set/tests.rs pem.rs proxy/tls.rs",
     ),
     ("tokio_rustls", "doctor/web.rs issuer/tls/listener.rs"),
     ("tracing_subscriber", "telemetry.rs"),
     ("utoipa", "issuer*"),
     ("utoipa_axum", "issuer/api.rs issuer/oauth.rs"),
     ("woothee", "agent.rs"),
-    ("x509_parser", "issuer/client* mosaic/client_authentication* pem.rs"),
+    ("x509_parser", "issuer/client* mosaic/client_authentication* pem.rs proxy/tls.rs"),
 ];
 
 /// A file of `src`.

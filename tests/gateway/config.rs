@@ -10,6 +10,8 @@ use linkgate::identity::headers::Attribute;
 use proptest::prelude::*;
 use serde_json::Value;
 
+use crate::authority::Authority;
+
 mod problems;
 
 const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway.toml");
@@ -87,8 +89,10 @@ fn the_reference_runs_as_it_stands() {
 }
 
 /// Every table of the file: how a wrong name gets into it, and the header below which its settings stand.
-const TABLES: [(&str, &str); 18] = [
+const TABLES: [(&str, &str); 20] = [
     ("zz = 0\n{LEAST}", ""),
+    ("{LEAST}[tls]\ncertificate = 'x'\nzz = 0", "# [tls]"),
+    ("{LEAST}[[tls.additional]]\ncertificate = 'x'\nzz = 0", "# [[tls.additional]]"),
     ("{LEAST}[admin]\nzz = 0", "[admin]"),
     ("{LEAST}[log]\nzz = 0", "[log]"),
     ("{LEAST}[theme]\nzz = 0", "[theme]"),
@@ -150,6 +154,7 @@ fn the_reference_names_every_setting() {
                 "[issuer.NAME]",
                 "# [issuer.NAME]",
                 "# [[issuer.NAME]]",
+                "# [[tls.NAME]]",
             ]
             .iter()
             .any(|header| headers.contains(&header.replace("NAME", &name).as_str()));
@@ -187,7 +192,7 @@ fn the_tests_know_every_table() {
 /// issuer's and the mailbox, and for those that stand for one another or name files that the story would have to make.
 fn reference_with_everything() -> String {
     let text = fs::read_to_string(REFERENCE).expect("the reference is there");
-    let others = ["mosaic", "issuer.mail", "issuer.client", "issuer.tls"];
+    let others = ["mosaic", "issuer.mail", "issuer.client", "tls"];
     let mut stays_out = false;
     let mut full = String::new();
     for line in text.lines() {
@@ -209,6 +214,7 @@ fn sections(config: &Config) -> Vec<(&'static str, Value)> {
     let top = serde_json::json!({
         "listen": config.listen,
         "trusted_proxies": config.trusted_proxies,
+        "proxy_protocol": config.proxy_protocol,
         "threads": config.threads,
         "stop_timeout": config.stop_timeout,
     });
@@ -274,6 +280,34 @@ fn what_the_reference_says_of_real_mail_is_true() {
     }
     assert_eq!(written["security"], "starttls");
     assert_eq!(written["certificate_authority_file"], scratch.0.join("mail-ca.pem").to_str().unwrap_or_default());
+}
+
+#[test]
+fn what_the_reference_says_of_tls_is_true() {
+    let text = fs::read_to_string(REFERENCE).expect("the reference is there");
+    let scratch = Scratch::new("tls");
+    for (certificate, key, host) in [("fullchain", "key.pem", "localhost"), ("wiki", "wiki.key", "wiki.localhost")] {
+        let made = rcgen::generate_simple_self_signed([host.to_owned()]).expect("names are plain");
+        scratch.file(&format!("{certificate}.pem"), made.cert.pem().as_bytes());
+        scratch.file(key, made.signing_key.serialize_pem().as_bytes());
+    }
+    scratch.file("authorities.pem", Authority::new().pem().as_bytes());
+    let taken = |header: &str| {
+        let lines = section(&text, header).into_iter().filter(|line| name_of(line).is_some());
+        lines.fold(header.to_owned(), |taken, line| format!("{taken}\n{line}")).replace("# ", "")
+    };
+    let sections = format!("{}\n{}\n", taken("# [tls]"), taken("# [[tls.additional]]"));
+    let file = scratch.file(
+        "gateway.toml",
+        LEAST.replace("http://", "https://").replace("[[route]]", &format!("{sections}[[route]]")).as_bytes(),
+    );
+    let config = Config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.warnings(), []);
+    let tls = config.tls.expect("the section was taken in");
+    assert_eq!(tls.certificate, scratch.0.join("fullchain.pem"));
+    assert_eq!(tls.additional[0].private_key, scratch.0.join("wiki.key"));
+    assert_eq!(tls.redirect_from.map(|address| address.port()), Some(80));
+    assert!(tls.client_authorities.is_some());
 }
 
 #[test]

@@ -17,14 +17,18 @@ use linkgate::secret::random_bytes;
 use linkgate::store::Shared;
 use linkgate::store::memory::Memory;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::recorder::Recorder;
 use crate::wire::Wire;
 
 /// The host that visitors say in every story that does not set another.
 pub(crate) const HOST: &str = "localhost:8080";
+/// The same where the gateway ends TLS.
+pub(crate) const SECURE_HOST: &str = "localhost:8443";
 /// When every story begins.
 pub(crate) const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 /// Nothing on this machine takes longer, however busy it is; a story that waits so long has failed.
@@ -69,6 +73,8 @@ pub(crate) struct Gate {
     pub(crate) clock: Clock,
     pub(crate) store: Shared,
     pub(crate) recorder: Recorder,
+    /// How visitors speak TLS with it, where it does.
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl Gate {
@@ -90,7 +96,7 @@ impl Gate {
         let text = change(configuration(recorder.address));
         let config = parse(&text);
         let running = gateway::start_with(&config, clock.clone(), Arc::clone(&store)).await.unwrap();
-        let gate = Self { running, clock, store, recorder };
+        let gate = Self { running, clock, store, recorder, tls: None };
         if config.issuer.is_some() {
             gate.ready().await;
         }
@@ -109,7 +115,9 @@ impl Gate {
 
     /// Somebody with an empty cookie jar.
     pub(crate) fn visitor(&self) -> Visitor {
-        Visitor::new(self.running.address)
+        let visitor = Visitor::new(self.running.address);
+        let host = if self.tls.is_some() { SECURE_HOST.to_owned() } else { visitor.host.clone() };
+        Visitor { host, tls: self.tls.clone(), ..visitor }
     }
 
     /// Somebody who is signed in as `address`.
@@ -227,6 +235,8 @@ pub(crate) struct Visitor {
     pub(crate) address: SocketAddr,
     /// The host that the visitor says.
     pub(crate) host: String,
+    /// How the visitor speaks TLS, if so.
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
     /// Cookies by name.
     pub(crate) jar: BTreeMap<String, String>,
     /// Fields sent with every request.
@@ -240,7 +250,7 @@ impl Visitor {
             ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
         ];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        Self { address, host: HOST.to_owned(), jar: BTreeMap::new(), fields }
+        Self { address, host: HOST.to_owned(), tls: None, jar: BTreeMap::new(), fields }
     }
 
     /// The same visitor as a program that asks for JSON.
@@ -285,7 +295,7 @@ impl Visitor {
 
     /// Sends a request with further fields, and keeps the cookies that come back.
     pub(crate) async fn send(&mut self, method: Method, target: &str, fields: &[(&str, &str)], body: &str) -> Answer {
-        let origin = ["http://localhost:8080", "https://localhost:8080"];
+        let origin = ["http://localhost:8080", "https://localhost:8080", "https://localhost:8443"];
         let target = origin.iter().find_map(|origin| target.strip_prefix(origin)).unwrap_or(target);
         let target = target.split('#').next().unwrap();
         let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.host);
@@ -301,9 +311,18 @@ impl Visitor {
             request.push_str(&format!("content-length: {}\r\n", body.len()));
         }
         request.push_str(&format!("\r\n{body}"));
-        let answer = exchange(self.address, request.as_bytes()).await;
+        let answer = match &self.tls {
+            Some(tls) => exchange_over(self.secure_stream(tls).await, request.as_bytes()).await,
+            None => exchange(self.address, request.as_bytes()).await,
+        };
         self.keep_cookies(&answer);
         answer
+    }
+
+    async fn secure_stream(&self, tls: &Arc<rustls::ClientConfig>) -> TlsStream<TcpStream> {
+        let name = self.host.split(':').next().unwrap().to_owned().try_into().unwrap();
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.unwrap()
     }
 
     fn keep_cookies(&mut self, answer: &Answer) {
@@ -382,12 +401,15 @@ pub(crate) fn parameter(url: &str, name: &str) -> String {
 
 /// Sends bytes and reads until the other side closes.
 pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
-    let bytes = tokio::time::timeout(PATIENCE, exchange_bytes(address, request)).await.expect("an answer comes");
+    exchange_over(TcpStream::connect(address).await.unwrap(), request).await
+}
+
+async fn exchange_over(stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> Answer {
+    let bytes = tokio::time::timeout(PATIENCE, exchange_bytes(stream, request)).await.expect("an answer comes");
     read_answer(&bytes)
 }
 
-async fn exchange_bytes(address: SocketAddr, request: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+async fn exchange_bytes(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> Vec<u8> {
     // The other side may answer and close before it has read all of a request that it refuses.
     stream.write_all(request).await.ok();
     let mut bytes = Vec::new();

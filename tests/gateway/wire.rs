@@ -17,7 +17,12 @@ pub(crate) struct Wire {
 impl Wire {
     /// The visitor's end.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap(), read: Vec::new() }
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// An end of a connection that is there already.
+    pub(crate) const fn over(stream: TcpStream) -> Self {
+        Self { stream, read: Vec::new() }
     }
 
     /// The application's end of the next connection.
@@ -66,8 +71,13 @@ impl Wire {
 
     /// Everything that comes before the other end closes.
     pub(crate) async fn rest(&mut self) -> String {
+        String::from_utf8(self.rest_bytes().await).unwrap()
+    }
+
+    /// The same where it is no text.
+    pub(crate) async fn rest_bytes(&mut self) -> Vec<u8> {
         while self.more().await {}
-        String::from_utf8(std::mem::take(&mut self.read)).unwrap()
+        std::mem::take(&mut self.read)
     }
 
     async fn more(&mut self) -> bool {

@@ -1,0 +1,91 @@
+//! The requests of one HTTP/2 connection. They are answered in tasks of their own, which know nothing of their
+//! connection, so what the edge must know of them is noted here.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::clock::Timestamp;
+use crate::proxy::access::Pass;
+
+/// A body of which nothing comes for so long is given up.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// The requests of one connection.
+#[derive(Default)]
+pub(in crate::proxy) struct Streams {
+    heard: Notify,
+    open: Mutex<Vec<Weak<Ongoing>>>,
+}
+
+impl Streams {
+    /// Notes that a whole request header has arrived.
+    pub(super) fn header_arrived(&self) {
+        self.heard.notify_one();
+    }
+
+    /// Returns once a request header has arrived.
+    pub(super) async fn heard(&self) {
+        self.heard.notified().await;
+    }
+
+    /// Notes that a request goes on to an upstream, until what is given back is dropped.
+    pub(super) fn forwarded(&self, pass: &Arc<Pass>, is_patient: bool, now: Timestamp) -> Arc<Ongoing> {
+        let ongoing = Arc::new(Ongoing {
+            pass: Arc::clone(pass),
+            is_over: AtomicBool::new(false),
+            awaits_body: AtomicBool::new(!is_patient),
+            stirred_at: AtomicI64::new(now.unix_millis()),
+        });
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&ongoing));
+        ongoing
+    }
+
+    /// Those that are still under way.
+    pub(super) fn open(&self) -> Vec<Arc<Ongoing>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|ongoing| ongoing.strong_count() > 0);
+        open.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// A forwarded request on its way.
+pub(in crate::proxy) struct Ongoing {
+    pass: Arc<Pass>,
+    is_over: AtomicBool,
+    awaits_body: AtomicBool,
+    stirred_at: AtomicI64,
+}
+
+impl Ongoing {
+    /// The leave that it was forwarded with.
+    pub(super) fn pass(&self) -> &Arc<Pass> {
+        &self.pass
+    }
+
+    /// It must go on no longer.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it must go on no longer.
+    pub(in crate::proxy) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Notes a piece of the request's body.
+    pub(in crate::proxy) fn body_arrived(&self, is_last: bool, now: Timestamp) {
+        self.stirred_at.store(now.unix_millis(), Ordering::Relaxed);
+        if is_last {
+            self.awaits_body.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether its body was begun and is not going on.
+    pub(super) fn has_stalled(&self, now: Timestamp) -> bool {
+        let stirred_at = Timestamp::from_unix_millis(self.stirred_at.load(Ordering::Relaxed));
+        self.awaits_body.load(Ordering::Relaxed) && now >= stirred_at.plus(SILENCE)
+    }
+}
