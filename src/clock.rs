@@ -10,6 +10,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod zone;
+
+pub use zone::{BadTimeZone, LocalTime, TimeZone, Weekday};
+
 /// A moment: milliseconds since 1970-01-01T00:00:00Z.
 ///
 /// Arithmetic saturates, so a clock that jumps can never make it panic.

@@ -47,7 +47,7 @@ const HOMES: &[(&str, &str)] = &[
     ("clap", "cli*"),
     ("csv", "cli/import*"),
     ("idna", "identity.rs"),
-    ("jiff", "clock.rs issuer/mail/compose.rs issuer/users/details.rs"),
+    ("jiff", "clock* issuer/mail/compose.rs issuer/users/details.rs"),
     ("jsonwebtoken", "issuer/client/assertion.rs issuer/signing_key.rs mosaic/client_authentication* mosaic/id_token*"),
     ("lettre", "issuer/mail/letter.rs issuer/mail/smtp.rs"),
     ("mimalloc", "main.rs"),
