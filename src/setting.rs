@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use regex::Regex;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
@@ -190,6 +190,24 @@ pub fn optional_table<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializ
     table(deserializer).map(Some)
 }
 
+/// Reads a list of tables; a table that stands alone is a list of one.
+///
+/// # Errors
+/// As [`table`].
+pub fn tables<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_any(TablesVisitor(PhantomData))
+}
+
+/// The same for a list that may be left out.
+///
+/// # Errors
+/// As [`table`].
+pub fn optional_tables<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    tables(deserializer).map(Some)
+}
+
 struct TableVisitor<T>(PhantomData<T>);
 
 impl<'de, T: DeserializeOwned> Visitor<'de> for TableVisitor<T> {
@@ -201,6 +219,38 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for TableVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
         T::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
+struct TablesVisitor<T>(PhantomData<T>);
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for TablesVisitor<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table or a list of tables")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(|only| vec![only])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut tables = Vec::new();
+        while let Some(next) = list.next_element_seed(TableSeed(PhantomData))? {
+            tables.push(next);
+        }
+        Ok(tables)
+    }
+}
+
+struct TableSeed<T>(PhantomData<T>);
+
+impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for TableSeed<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        table(deserializer)
     }
 }
 
