@@ -1,6 +1,6 @@
 //! Counts what the gateway does, in the text format that Prometheus scrapes.
 //!
-//! Label values are `&'static str`: names from the code, never text from a request, so their number is bounded.
+//! Label values are names from the code or names of routes, never text from a request, so their number is bounded.
 
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ pub struct Metrics {
     requests: IntCounterVec,
     durations: HistogramVec,
     open_requests: IntGauge,
+    rules_refused: IntCounterVec,
+    rules_observed: IntCounterVec,
     sign_ins: IntCounterVec,
     mails: IntCounterVec,
     queued_mails: IntGauge,
@@ -46,6 +48,12 @@ impl Metrics {
         let requests = Opts::new("linkgate_requests_total", "Requests answered, by what was decided and by status.");
         let durations = HistogramOpts::new("linkgate_request_duration_seconds", "From a request to its answer's end.");
         let open_requests = Opts::new("linkgate_open_requests", "Requests that are not answered to their end yet.");
+        let rules_refused =
+            Opts::new("linkgate_rules_refused_total", "Requests that rules kept out, by route and why.");
+        let rules_observed = Opts::new(
+            "linkgate_rules_observed_total",
+            "Requests that passed and that the rules of their route would have kept out, by route and why.",
+        );
         let sign_ins = Opts::new("linkgate_sign_ins_total", "Steps of signing in and out, by what happened.");
         let mails = Opts::new("linkgate_issuer_mails_total", "Attempts to deliver the issuer's mails, by outcome.");
         let queued_mails = Opts::new("linkgate_issuer_mails_queued", "Mails of the issuer that wait in the queue.");
@@ -68,6 +76,8 @@ impl Metrics {
             requests: IntCounterVec::new(requests, &["verdict", "status_class"])?,
             durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["verdict"])?,
             open_requests: IntGauge::with_opts(open_requests)?,
+            rules_refused: IntCounterVec::new(rules_refused, &["route", "reason"])?,
+            rules_observed: IntCounterVec::new(rules_observed, &["route", "reason"])?,
             sign_ins: IntCounterVec::new(sign_ins, &["event"])?,
             mails: IntCounterVec::new(mails, &["outcome"])?,
             queued_mails: IntGauge::with_opts(queued_mails)?,
@@ -87,6 +97,8 @@ impl Metrics {
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.durations.clone()))?;
         registry.register(Box::new(metrics.open_requests.clone()))?;
+        registry.register(Box::new(metrics.rules_refused.clone()))?;
+        registry.register(Box::new(metrics.rules_observed.clone()))?;
         registry.register(Box::new(metrics.sign_ins.clone()))?;
         registry.register(Box::new(metrics.mails.clone()))?;
         registry.register(Box::new(metrics.queued_mails.clone()))?;
@@ -107,6 +119,16 @@ impl Metrics {
     pub fn answered(&self, verdict: &'static str, status: u16, took: Duration) {
         self.requests.with_label_values(&[verdict, status_class(status)]).inc();
         self.durations.with_label_values(&[verdict]).observe(took.as_secs_f64());
+    }
+
+    /// The rules of a route kept a request out: `denied`, `not_named`, `network`, `hours` or `sign_in_too_old`.
+    pub fn rules_refused(&self, route: &str, reason: &'static str) {
+        self.rules_refused.with_label_values(&[route, reason]).inc();
+    }
+
+    /// They would have, had they been enforced.
+    pub fn rules_observed(&self, route: &str, reason: &'static str) {
+        self.rules_observed.with_label_values(&[route, reason]).inc();
     }
 
     /// A step of signing in or out: `asked`, `sent`, `code_sent`, `not_sent`, `failed`, `redeemed`, `refused` or `signed_out`.
