@@ -19,9 +19,9 @@ use crate::mosaic::{self, BadConnection, ClaimsRequest, EmailTemplate, Mosaic};
 use crate::pages::{self, Pages};
 use crate::portal::organization::Organizations;
 use crate::portal::{self, Parts, Portal};
-use crate::proxy::access::Allow;
+use crate::proxy::access::Rule;
 use crate::proxy::headers::Managed;
-use crate::proxy::route::Table;
+use crate::proxy::route::{self, Table};
 use crate::proxy::upstream::BadUpstream;
 use crate::proxy::{Site, tls};
 use crate::session::cookie::Jar;
@@ -313,8 +313,8 @@ impl Running {
 
 /// The claims that headers and rules need beyond the usual ones.
 fn claims_wanted(config: &Config) -> ClaimsRequest {
-    let rules = config.route.iter().filter_map(|route| route.allow.as_ref());
-    let mut wanted: Vec<ClaimPath> = rules.flat_map(Allow::needed_claims).collect();
+    let rules = config.route.iter().flat_map(route::Config::rules);
+    let mut wanted: Vec<ClaimPath> = rules.flat_map(Rule::needed_claims).collect();
     wanted.extend(config.identity_headers.extra.values().cloned());
     if config.sign_in.identifier == IdentifierKind::PhoneNumber {
         wanted.extend(

@@ -31,6 +31,7 @@ mod decision;
 pub mod edge;
 mod handshake;
 pub mod headers;
+mod objected;
 pub mod redirect;
 mod refusal;
 pub mod route;
@@ -38,11 +39,12 @@ mod site;
 pub mod tls;
 pub mod upstream;
 
-use access::{Access, Pass};
+use access::Pass;
 use decision::{Decision, Target};
 use edge::Ongoing;
 use handshake::is_websocket;
 use headers::Provenance;
+use objected::Objected;
 pub use site::Site;
 
 /// `[limits]`
@@ -107,6 +109,7 @@ pub struct Context {
     target: Option<Target>,
     pass: Option<Arc<Pass>>,
     ongoing: Option<Arc<Ongoing>>,
+    objected: Option<Objected>,
     verdict: &'static str,
     connects: usize,
     body_bytes: u64,
@@ -181,6 +184,7 @@ impl ProxyHttp for Proxy {
             target: None,
             pass: None,
             ongoing: None,
+            objected: None,
             verdict: "broken_off",
             connects: 0,
             body_bytes: 0,
@@ -220,6 +224,10 @@ impl ProxyHttp for Proxy {
         let answer = match decision {
             Decision::Forward(pass) => {
                 context.verdict = "forwarded";
+                context.objected = Objected::observed(&pass);
+                if let Some(objected) = &context.objected {
+                    objected.note(&request_id, &self.metrics);
+                }
                 let pass = context.pass.insert(Arc::new(pass));
                 // The two ends of a call may both be silent for long.
                 let is_patient = is_grpc(&request.headers) || session.is_body_empty();
@@ -239,9 +247,17 @@ impl ProxyHttp for Proxy {
                 context.verdict = "sign_in_required";
                 refusal::sign_in(&refuser, &request.method, &request.headers, wanted)
             }
-            Decision::NoAccess(visitor) => {
+            Decision::StepUp(objected, max_age) => {
+                context.verdict = "step_up_required";
+                objected.note(&request_id, &self.metrics);
+                context.objected = Some(objected);
+                refusal::step_up(&refuser, &request.method, &request.headers, wanted, max_age)
+            }
+            Decision::NoAccess(objected) => {
                 context.verdict = "no_access";
-                refusal::no_access(&refuser, &visitor, &request.method, &request.headers, wanted)
+                objected.note(&request_id, &self.metrics);
+                let objected = context.objected.insert(objected);
+                refusal::no_access(&refuser, objected, &request.headers, wanted)
             }
             Decision::Refuse(refusal) => {
                 context.verdict = refusal.code();
@@ -337,7 +353,7 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         response.remove_header("Keep-Alive");
-        if context.pass.as_ref().is_some_and(|pass| pass.route().access != Access::Public) {
+        if context.pass.as_ref().is_some_and(|pass| !pass.is_public()) {
             headers::make_private(response)?;
         }
         if context.site.public_url.is_secure() && !response.headers.contains_key(header::STRICT_TRANSPORT_SECURITY) {
@@ -405,6 +421,7 @@ impl ProxyHttp for Proxy {
         let (route, subject) = context.pass.as_ref().map_or((None, None), |pass| {
             (Some(pass.route().name.as_str()), pass.visitor().map(|visitor| &visitor.session().identity.subject))
         });
+        let objected = context.objected.as_ref();
         tracing::info!(
             target: ACCESS,
             { request.id = context.request_id.to_str().unwrap_or_default(),
@@ -414,8 +431,10 @@ impl ProxyHttp for Proxy {
             http.path = context.target.as_ref().map(|target| target.path.as_str()),
             http.status = status,
             verdict = context.verdict,
-            route,
-            subject = subject.map(tracing::field::display),
+            route = route.or(objected.map(Objected::route)),
+            reason = objected.map(Objected::reason),
+            rule = objected.and_then(Objected::rule),
+            subject = subject.or(objected.and_then(Objected::subject)).map(tracing::field::display),
             bytes_sent = session.body_bytes_sent(),
             duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX) },
             "request"

@@ -13,6 +13,7 @@ use crate::mosaic::EmailTemplate;
 use crate::session::{Chain, cookie};
 use crate::setting::Span;
 
+mod access;
 mod codes;
 mod issuer;
 mod mail;

@@ -102,9 +102,13 @@ fn all(pages: &Pages, text: &str) -> Vec<(String, String)> {
 
     let view = AlreadySignedIn { address: text(), csrf: text(), return_to: text() };
     add("already signed in", pages.show(&view, frame));
-    for reason in [None, Some(text())] {
-        let state = format!("no access, {}", if reason.is_some() { "reason" } else { "no reason" });
-        add(&state, pages.show(&NoAccess { address: text(), csrf: text(), return_to: text(), reason }, frame));
+    for reason in [None, Some("denied"), Some("not_named"), Some("network"), Some("hours")] {
+        for said in [None, Some(text())] {
+            let state = format!("no access, {reason:?}, {}", if said.is_some() { "text" } else { "no text" });
+            let view = NoAccess { address: Some(text()), csrf: text(), return_to: text(), reason, text: said };
+            add(&state, pages.show(&view, frame));
+            add(&format!("{state}, signed out"), pages.show(&NoAccess { address: None, ..view }, frame));
+        }
     }
     add("not admitted", pages.show(&NotAdmitted {}, frame));
     for (kind, status) in [(ProblemKind::Own, 500), (ProblemKind::Upstream, 502), (ProblemKind::Unavailable, 503)] {

@@ -228,17 +228,19 @@ pub struct AlreadySignedIn {
     pub return_to: String,
 }
 
-/// 403: signed in, and not allowed here.
+/// 403: not allowed here.
 #[derive(Clone, Debug, Serialize)]
 pub struct NoAccess {
-    /// What the visitor is known by: the address, or else a name.
-    pub address: String,
+    /// What the visitor is known by: the address, or else a name. Nobody where they are not signed in.
+    pub address: Option<String>,
     /// Ties the form to this browser.
     pub csrf: String,
     /// The page asked for, where signing in with another account leads.
     pub return_to: String,
+    /// Why, where visitors are told: `denied`, `not_named`, `network` or `hours`.
+    pub reason: Option<&'static str>,
     /// The operator's words on why, and what to do.
-    pub reason: Option<String>,
+    pub text: Option<String>,
 }
 
 /// 403: proved who they are, and may not sign in.

@@ -1,5 +1,7 @@
 //! How the gateway's own answers are made: a page for people, JSON for programs, the same headers on both.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -51,6 +53,8 @@ pub fn dress(headers: &mut HeaderMap, request_id: &str, public_url: &Origin) {
 #[derive(Debug, Serialize)]
 struct Refused<'a> {
     error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     login_url: Option<String>,
@@ -87,6 +91,11 @@ pub enum Refusal {
     LinkReplaced,
     /// Nobody is signed in.
     SignInRequired,
+    /// Signed in too long ago.
+    StepUpRequired {
+        /// How long ago it may be.
+        max_age: Duration,
+    },
     /// Signed in, and not allowed.
     NoAccess,
     /// Something that must not be sent in the clear.
@@ -123,7 +132,7 @@ impl Refusal {
     pub fn status(self) -> StatusCode {
         let status = match self {
             Self::BadRequest => 400,
-            Self::SignInRequired => 401,
+            Self::SignInRequired | Self::StepUpRequired { .. } => 401,
             Self::StaleForm
             | Self::NoAccess
             | Self::ForeignOrigin
@@ -159,6 +168,7 @@ impl Refusal {
             Self::LinkUsed => "link_used",
             Self::LinkReplaced => "link_replaced",
             Self::SignInRequired => "sign_in_required",
+            Self::StepUpRequired { .. } => "step_up_required",
             Self::NoAccess => "no_access",
             Self::HttpsRequired => "https_required",
             Self::ForeignOrigin => "foreign_origin",
@@ -218,6 +228,7 @@ impl Refusal {
             Self::LinkUsed => "This link was already used.",
             Self::LinkReplaced => "There's a newer email. Use the link in it.",
             Self::SignInRequired => "Sign in to go on.",
+            Self::StepUpRequired { .. } => "Sign in once more to go on.",
             Self::NoAccess => "You don't have access.",
             Self::HttpsRequired => "Use https:// for this.",
             Self::ForeignOrigin => "This connection may be opened from pages of this site only.",
@@ -231,6 +242,29 @@ impl Refusal {
             Self::UpstreamTimedOut => "The application took too long.",
             Self::Internal => "Something went wrong on our side.",
             Self::Status(_) => "The request is not accepted.",
+        }
+    }
+
+    /// How the visitor has to prove who they are (RFC 9110 section 11.6.1; RFC 9470 section 3 for once more).
+    fn challenge(self) -> Option<HeaderValue> {
+        match self {
+            Self::SignInRequired => Some(HeaderValue::from_static("Cookie realm=\"linkgate\"")),
+            Self::StepUpRequired { max_age } => HeaderValue::try_from(format!(
+                "Cookie realm=\"linkgate\", error=\"insufficient_user_authentication\", \
+                 error_description=\"A more recent sign-in is required\", max_age=\"{}\"",
+                max_age.as_secs()
+            ))
+            .ok(),
+            _ => None,
+        }
+    }
+
+    /// Where a program sends its user to do so.
+    const fn sign_in_path(self) -> Option<&'static str> {
+        match self {
+            Self::SignInRequired => Some("/.linkgate/sign-in"),
+            Self::StepUpRequired { .. } => Some("/.linkgate/sign-in?step_up=1"),
+            _ => None,
         }
     }
 
@@ -263,14 +297,27 @@ impl Refuser<'_> {
         if visit::is_grpc(headers) {
             return self.grpc(refusal);
         }
-        let wants_page = visit::wants_page(headers) && refusal != Refusal::SignInRequired;
-        let mut answer = if wants_page { self.page(refusal) } else { self.json(refusal) };
+        let wants_page = visit::wants_page(headers) && refusal.sign_in_path().is_none();
+        let answer = if wants_page { self.page(refusal) } else { self.json(refusal, None, None) };
+        self.finish(answer, refusal)
+    }
+
+    /// The answer that says [`Refusal::NoAccess`] with a reason and in the operator's words, as far as there are any.
+    pub fn answer_no_access(&self, reason: Option<&str>, text: Option<&str>, headers: &HeaderMap) -> Response {
+        let refusal = Refusal::NoAccess;
+        if visit::is_grpc(headers) {
+            return self.grpc(refusal);
+        }
+        let answer = if visit::wants_page(headers) { self.page(refusal) } else { self.json(refusal, reason, text) };
+        self.finish(answer, refusal)
+    }
+
+    fn finish(&self, mut answer: Response, refusal: Refusal) -> Response {
         *answer.status_mut() = refusal.status();
         if let Some(seconds) = refusal.retry_after(self.now) {
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if refusal == Refusal::SignInRequired {
-            let challenge = HeaderValue::from_static("Cookie realm=\"linkgate\"");
+        if let Some(challenge) = refusal.challenge() {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         dress(answer.headers_mut(), self.request_id, self.public_url);
@@ -287,12 +334,12 @@ impl Refuser<'_> {
         page
     }
 
-    fn json(&self, refusal: Refusal) -> Response {
-        let sign_in = matches!(refusal, Refusal::SignInRequired);
+    fn json(&self, refusal: Refusal, reason: Option<&str>, text: Option<&str>) -> Response {
         let refused = Refused {
             error: refusal.code(),
-            message: refusal.message(),
-            login_url: sign_in.then(|| self.public_url.join("/.linkgate/sign-in")),
+            reason,
+            message: text.unwrap_or(refusal.message()),
+            login_url: refusal.sign_in_path().map(|path| self.public_url.join(path)),
             request_id: self.request_id,
         };
         axum::Json(refused).into_response()

@@ -1,46 +1,112 @@
-//! May this visitor pass? A pure function of the route, the session and the moment: no I/O, so it can be
+//! May this visitor pass? A pure function of the route, the request, the session and the moment: no I/O, so it can be
 //! tested, explained and reused.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::Method;
+use serde::{Deserialize, Serialize};
+
+use super::canonical::CanonicalPath;
 use super::route::Route;
+use crate::clock::Timestamp;
+use crate::identity::Identity;
 use crate::session::Live;
 
+mod claim;
+mod hours;
+mod policy;
+mod public;
 mod rule;
 
-pub use rule::Allow;
+pub use claim::{ClaimTest, Part};
+pub use hours::{BadTimeOfDay, Hours, TimeOfDay};
+pub use policy::{Judgement, Mode, Objection, Policy, Reason, Told};
+pub use public::{BadMethod, BadPublicPath, PublicMethod, PublicPath, PublicRule};
+pub use rule::Rule;
 
-/// Who may pass a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `route.access`: whom the route asks to sign in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Access {
-    /// Everybody, and the upstream is told of nobody.
+    /// Nobody, and the upstream is told of nobody.
     Public,
-    /// Everybody, with their identity if they are signed in.
+    /// Nobody, and the upstream is told who is signed in.
     Optional,
-    /// Those who are signed in and whom the rule names.
-    SignedIn(Allow),
+    /// Everybody.
+    #[default]
+    SignedIn,
+}
+
+/// What is known of a request when it is decided about, beside its visitor.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path, as the upstream would get it.
+    pub path: &'a CanonicalPath,
+    /// The visitor's address.
+    pub client: IpAddr,
+    /// The moment.
+    pub now: Timestamp,
+}
+
+/// Somebody who is signed in, as rules see them.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// Who they are.
+    pub identity: &'a Identity,
+    /// When they last proved it.
+    pub signed_in_at: Timestamp,
+}
+
+impl<'a> Who<'a> {
+    fn of(visitor: &'a Live) -> Self {
+        let session = visitor.session();
+        Self { identity: &session.identity, signed_in_at: session.signed_in_at }
+    }
 }
 
 /// Leave to pass, for one request to one upstream. Only [`decide`] makes it, and forwarding takes it by value.
 pub struct Pass {
     route: Arc<Route>,
     visitor: Option<Arc<Live>>,
+    access: Access,
+    client: IpAddr,
+    observed: Option<Objection>,
 }
 
 impl Pass {
     /// The route that was decided for.
-    pub fn route(&self) -> &Route {
+    pub fn route(&self) -> &Arc<Route> {
         &self.route
     }
 
-    /// Whether the visitor would get it again, as they are now.
-    pub fn holds_for(&self, visitor: &Arc<Live>) -> bool {
-        matches!(decide(&self.route, Some(Arc::clone(visitor))), Verdict::Pass(_))
+    /// Whether everybody gets the same, so that the answer is nobody's own.
+    pub fn is_public(&self) -> bool {
+        self.access == Access::Public
+    }
+
+    /// Whether it would be given again, at `now` and to the visitor as they are then.
+    pub fn holds_for(&self, visitor: Option<&Live>, now: Timestamp) -> bool {
+        let judgement = self.route.policy.judge(self.access, self.client, visitor.map(Who::of), now);
+        matches!(judgement, Judgement::Pass(_))
+    }
+
+    /// Whether time alone, or the visitor, can take it back.
+    pub fn can_end(&self) -> bool {
+        self.visitor.is_some() || self.route.policy.denies()
     }
 
     /// The visitor whose identity the upstream is told.
-    pub fn visitor(&self) -> Option<&Live> {
-        self.visitor.as_deref()
+    pub fn visitor(&self) -> Option<&Arc<Live>> {
+        self.visitor.as_ref()
+    }
+
+    /// What the rules object to, where the route only observes what they say.
+    pub fn observed(&self) -> Option<Objection> {
+        self.observed
     }
 }
 
@@ -50,18 +116,23 @@ pub enum Verdict {
     Pass(Pass),
     /// The visitor must sign in first.
     SignIn,
-    /// The visitor is signed in, and may not.
-    Refuse,
+    /// The visitor must sign in once more: it was longer ago than this.
+    StepUp(Objection, Duration),
+    /// The visitor may not.
+    Refuse(Objection),
 }
 
 /// Decides. `visitor` is a session that was found not to be over.
-pub fn decide(route: &Arc<Route>, visitor: Option<Arc<Live>>) -> Verdict {
-    let pass = |visitor| Verdict::Pass(Pass { route: Arc::clone(route), visitor });
-    match (&route.access, visitor) {
-        (Access::Public, _) => pass(None),
-        (Access::Optional, visitor) => pass(visitor),
-        (Access::SignedIn(_), None) => Verdict::SignIn,
-        (Access::SignedIn(allow), Some(visitor)) if allow.names(&visitor.session().identity) => pass(Some(visitor)),
-        (Access::SignedIn(_), Some(_)) => Verdict::Refuse,
+pub fn decide(route: &Arc<Route>, facts: &Facts<'_>, visitor: Option<Arc<Live>>) -> Verdict {
+    let access = route.policy.access_to(facts.method, facts.path);
+    let visitor = visitor.filter(|_| access != Access::Public);
+    let who = visitor.as_deref().map(Who::of);
+    match route.policy.judge(access, facts.client, who, facts.now) {
+        Judgement::Pass(observed) => {
+            Verdict::Pass(Pass { route: Arc::clone(route), visitor, access, client: facts.client, observed })
+        }
+        Judgement::SignIn => Verdict::SignIn,
+        Judgement::StepUp(objection, max_age) => Verdict::StepUp(objection, max_age),
+        Judgement::Refuse(objection) => Verdict::Refuse(objection),
     }
 }

@@ -243,7 +243,7 @@ const METHODS: [&str; 32] = [
     "REBIND",
 ];
 
-fn check_method(method: &Method) -> Result<(), Malformed> {
+pub(super) fn check_method(method: &Method) -> Result<(), Malformed> {
     match method.as_str() {
         "TRACE" | "CONNECT" => Err(Malformed::Method),
         name if METHODS.contains(&name) => Ok(()),

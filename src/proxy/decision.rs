@@ -1,14 +1,16 @@
 //! Everything that can refuse a request, in its order, before anything is forwarded.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{HeaderMap, header};
+use http::header;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
-use super::access::{self, Access, Pass, Verdict};
+use super::access::{self, Access, Facts, Pass, Verdict};
 use super::canonical::{self, CanonicalPath, Malformed};
 use super::handshake::{check_upgrade, is_websocket};
+use super::objected::Objected;
 use super::route::Route;
 use super::{Context, Site, refusal};
 use crate::origin::{Authority, Origin};
@@ -30,7 +32,8 @@ pub(super) enum Decision {
     Forward(Pass),
     Portal(Target),
     SignIn,
-    NoAccess(Arc<Live>),
+    StepUp(Objected, Duration),
+    NoAccess(Objected),
     Refuse(Refusal),
 }
 
@@ -57,25 +60,27 @@ impl Site {
         let Some(route) = self.routes.find(&target.host, &target.path).cloned() else {
             return Decision::Refuse(Refusal::NotFound);
         };
-        context.target = Some(target);
+        let target = context.target.insert(target);
         if let Err(refusal) = check_upgrade(request) {
             return Decision::Refuse(refusal);
         }
-        let visitor = match self.visitor(&route, &request.headers).await {
+        let visitor = match self.visitor(&route, request, &target.path).await {
             Ok(visitor) => visitor,
             Err(refusal) => return Decision::Refuse(refusal),
         };
-        match access::decide(&route, visitor.clone()) {
+        let (client, now) = (context.client, context.arrived_at);
+        let facts = Facts { method: &request.method, path: &target.path, client, now };
+        match access::decide(&route, &facts, visitor.clone()) {
             Verdict::Pass(pass) if self.is_foreign_upgrade(request, context, &pass) => {
                 Decision::Refuse(Refusal::ForeignOrigin)
             }
             Verdict::Pass(_) if self.announces_too_much(request) => Decision::Refuse(Refusal::Status(413)),
             Verdict::Pass(pass) => Decision::Forward(pass),
             Verdict::SignIn => Decision::SignIn,
-            Verdict::Refuse => match visitor {
-                Some(visitor) => Decision::NoAccess(visitor),
-                None => Decision::SignIn,
-            },
+            Verdict::StepUp(objection, max_age) => {
+                Decision::StepUp(Objected::refused(route, objection, visitor), max_age)
+            }
+            Verdict::Refuse(objection) => Decision::NoAccess(Objected::refused(route, objection, visitor)),
         }
     }
 
@@ -97,11 +102,16 @@ impl Site {
     }
 
     /// The visitor, where the route wants to know.
-    async fn visitor(&self, route: &Route, headers: &HeaderMap) -> Result<Option<Arc<Live>>, Refusal> {
-        if route.access == Access::Public {
+    async fn visitor(
+        &self,
+        route: &Route,
+        request: &RequestHeader,
+        path: &CanonicalPath,
+    ) -> Result<Option<Arc<Live>>, Refusal> {
+        if route.policy.access_to(&request.method, path) == Access::Public {
             return Ok(None);
         }
-        let found = self.sessions.find(headers).await.map_err(|error| {
+        let found = self.sessions.find(&request.headers).await.map_err(|error| {
             tracing::error!(error = %crate::session::Chain(&error), "failed to look a session up");
             Refusal::StoreUnavailable
         })?;

@@ -84,7 +84,7 @@ enum Phase {
     Opened,
     /// A request is answered.
     Busy,
-    /// A request is answered by an upstream that was told who the visitor is.
+    /// A request is answered by an upstream, for as long as its visitor may pass.
     Forwarded(Arc<Pass>),
     /// A further request may come.
     Idle,
@@ -103,7 +103,7 @@ pub(super) fn forwarded(session: &Session, pass: &Arc<Pass>, is_patient: bool, n
     match streams_of(session) {
         Some(connection) => Some(connection.streams().forwarded(pass, is_patient, now)),
         None => {
-            if pass.visitor().is_some() {
+            if pass.can_end() {
                 note(Phase::Forwarded(Arc::clone(pass)));
             }
             None
@@ -248,18 +248,22 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         }
     }
 
-    /// Whether the visitor's session lives and still names somebody whom the route lets pass. A store that cannot
+    /// Whether the visitor's session lives, and the route would let them pass as they are by now. A store that cannot
     /// answer ends nothing.
     async fn may_go_on(&self, pass: &Pass) -> bool {
-        let Some(visitor) = pass.visitor() else { return true };
         let sessions = Arc::clone(&self.threshold.site.load().sessions);
-        match sessions.again(visitor).await {
-            Ok(visitor) => visitor.is_some_and(|visitor| pass.holds_for(&visitor)),
-            Err(error) => {
-                tracing::warn!(%error, "failed to look the session of an open request up");
-                true
-            }
-        }
+        let visitor = match pass.visitor() {
+            Some(visitor) => match sessions.again(visitor).await {
+                Ok(Some(visitor)) => Some(visitor),
+                Ok(None) => return false,
+                Err(error) => {
+                    tracing::warn!(%error, "failed to look the session of an open request up");
+                    Some(Arc::clone(visitor))
+                }
+            },
+            None => None,
+        };
+        pass.holds_for(visitor.as_deref(), self.threshold.clock.now())
     }
 
     async fn serve_streams(&self, stream: Stream, shutdown: &ShutdownWatch) {

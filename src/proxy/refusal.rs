@@ -1,12 +1,16 @@
 //! What the proxy answers by itself: a redirect to sign-in, or a refusal as a page or as JSON.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, header};
 use http_body_util::BodyExt as _;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
+use super::access::Reason;
 use super::canonical::Malformed;
+use super::objected::Objected;
 use crate::pages::NoAccess;
 use crate::portal::answer::{self, Refusal, Refuser};
 use crate::portal::{return_to, visit};
@@ -30,29 +34,51 @@ pub(super) fn sign_in(
     if !visit::is_navigation(method, headers) {
         return refuser.answer(Refusal::SignInRequired, headers);
     }
+    lead_to_sign_in(refuser, target, &[])
+}
+
+/// The answer to a visitor whose sign-in is too old for what they ask for: they prove once more who they are, and
+/// land on the page they wanted.
+pub(super) fn step_up(
+    refuser: &Refuser<'_>,
+    method: &Method,
+    headers: &HeaderMap,
+    target: &str,
+    max_age: Duration,
+) -> http::Response<Body> {
+    if !visit::is_navigation(method, headers) {
+        return refuser.answer(Refusal::StepUpRequired { max_age }, headers);
+    }
+    lead_to_sign_in(refuser, target, &[("step_up", "1")])
+}
+
+fn lead_to_sign_in(refuser: &Refuser<'_>, target: &str, how: &[(&str, &str)]) -> http::Response<Body> {
     let target = return_to::accept(target, refuser.public_url);
-    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &target).finish();
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    let query = query.extend_pairs(how).append_pair("return_to", &target).finish();
     let mut redirect = answer::see_other(&format!("/.linkgate/sign-in?{query}"));
     answer::dress(redirect.headers_mut(), refuser.request_id, refuser.public_url);
     redirect
 }
 
-/// The answer to a visitor who is signed in and may not pass.
+/// The answer to a visitor who may not pass, signed in or not.
 pub(super) fn no_access(
     refuser: &Refuser<'_>,
-    visitor: &Live,
-    method: &Method,
+    objected: &Objected,
     headers: &HeaderMap,
     target: &str,
 ) -> http::Response<Body> {
-    if !visit::is_navigation(method, headers) {
-        return refuser.answer(Refusal::NoAccess, headers);
+    let (visitor, told) = (objected.visitor(), objected.told());
+    // Whoever sends a form is answered as a person too.
+    if !visit::is_navigation(&Method::GET, headers) {
+        return refuser.answer_no_access(told.reason.map(Reason::code), told.text, headers);
     }
     let mut page = refuser.show(&NoAccess {
-        address: visitor.session().shown_name(),
-        csrf: visitor.csrf_token(),
+        address: visitor.map(|visitor| visitor.session().shown_name()),
+        csrf: visitor.map(Live::csrf_token).unwrap_or_default(),
         return_to: return_to::accept(target, refuser.public_url),
-        reason: None,
+        reason: told.reason.map(Reason::code),
+        text: told.text.map(str::to_owned),
     });
     *page.status_mut() = Refusal::NoAccess.status();
     page

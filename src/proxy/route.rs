@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::access::{Access, Allow};
+use super::access::{Access, Mode, Policy, PublicRule, Rule};
 use super::canonical::CanonicalPath;
 use super::upstream::{BadUpstream, Upstream};
 use crate::origin::{Authority, Origin};
@@ -29,13 +29,31 @@ pub struct Config {
     pub upstream: Option<String>,
     /// Who may pass.
     #[serde(default)]
-    pub access: AccessSetting,
+    pub access: Access,
     /// Says that a public route without a path, or with `/`, is meant: nothing on the host then needs a sign-in.
     #[serde(default)]
     pub whole_site: bool,
-    /// Which of the signed-in visitors may pass; every one of them where there is none.
-    #[serde(default, deserialize_with = "setting::optional_table")]
-    pub allow: Option<Allow>,
+    /// Which of the signed-in visitors may pass: whom any of the rules fits; every one of them where there are none.
+    #[serde(default, deserialize_with = "setting::optional_tables")]
+    pub allow: Option<Vec<Rule>>,
+    /// Who may not pass, whatever `allow` says: whom any of the rules fits.
+    #[serde(default, deserialize_with = "setting::tables")]
+    pub deny: Vec<Rule>,
+    /// What comes of it when the rules object to a visitor.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Whether visitors who may not pass are told why.
+    #[serde(default)]
+    pub show_reason: bool,
+    /// What the operator says to them.
+    #[serde(default)]
+    pub no_access_text: Option<String>,
+    /// Parts of the route that need no sign-in.
+    #[serde(default, deserialize_with = "setting::tables")]
+    pub public: Vec<PublicRule>,
+    /// Whether manifest, icons and the like, which browsers fetch without credentials, need no sign-in.
+    #[serde(default)]
+    pub public_browser_files: bool,
     /// The time for the connection to the application to be made.
     #[serde(default = "connect_timeout")]
     pub connect_timeout: Span,
@@ -52,17 +70,11 @@ const fn response_timeout() -> Span {
     Span::seconds(60)
 }
 
-/// `route.access`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AccessSetting {
-    /// Everybody, and nobody is told who they are.
-    Public,
-    /// Everybody, with their identity if they are signed in.
-    Optional,
-    /// Those who are signed in.
-    #[default]
-    SignedIn,
+impl Config {
+    /// Every rule that looks at visitors.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.allow.iter().flatten().chain(&self.deny)
+    }
 }
 
 /// A part of the site, with the application that serves it.
@@ -75,7 +87,7 @@ pub struct Route {
     /// Where requests go.
     pub upstream: Upstream,
     /// Who may pass.
-    pub access: Access,
+    pub policy: Policy,
     /// The time for the connection to the upstream to be made.
     pub connect_timeout: Duration,
     /// The time for the upstream to begin, or to go on with, its answer.
@@ -139,18 +151,13 @@ impl Route {
             (Some("demo"), Some(demo)) => Upstream { tls: false, host: demo.ip().to_string(), port: demo.port() },
             (upstream, _) => Upstream::parse(upstream.unwrap_or_default())?,
         };
-        let access = match config.access {
-            AccessSetting::Public => Access::Public,
-            AccessSetting::Optional => Access::Optional,
-            AccessSetting::SignedIn => Access::SignedIn(config.allow.clone().unwrap_or_default().canonical()),
-        };
         let mut hasher = DefaultHasher::new();
         (host, &path, &upstream).hash(&mut hasher);
         Ok(Self {
             name: format!("{host}{}", if path.is_empty() { "/" } else { &path }),
+            policy: Policy::new(config, &path),
             path,
             upstream,
-            access,
             connect_timeout: config.connect_timeout.0,
             response_timeout: config.response_timeout.0,
             pool: hasher.finish(),
@@ -209,13 +216,5 @@ mod tests {
         assert!(!serves("evil.test"));
         let path = CanonicalPath::parse(b"/").unwrap();
         assert!(table.find("app.example.com", &path).is_none(), "unmatched is refused");
-    }
-
-    #[test]
-    fn allowed_domains_are_kept_in_the_form_that_addresses_have() {
-        let table = table("[[route]]\nupstream = \"demo\"\nallow = { domains = [\"Bücher.example\"] }\n");
-        let routes: Vec<_> = table.routes().collect();
-        let domains = vec!["xn--bcher-kva.example".to_owned()];
-        assert_eq!(routes[0].access, Access::SignedIn(Allow { domains, ..Allow::default() }));
     }
 }

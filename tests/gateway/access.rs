@@ -5,6 +5,12 @@ use serde_json::json;
 
 use crate::harness::{Gate, with_routes};
 
+mod conditions;
+mod observe;
+mod public;
+mod reasons;
+mod step_up;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_longest_path_decides_in_any_order() {
     let routes = [
@@ -49,6 +55,11 @@ async fn a_rule_names_visitors_by_address_domain_group_or_role() {
         ("/role", "roles = ['admin']"),
         ("/role-as-group", "groups = ['admin']"),
         ("/either", "roles = ['owner']\ngroups = ['ops']"),
+        ("/claim", "claims = { email = 'root@example.com' }"),
+        ("/other-claim", "claims = { email = 'oot@example.com', groups = 'ops' }"),
+        ("/one-of-a-claim", "claims = { groups = ['dev', 'ops'] }"),
+        ("/part-of-a-claim", "claims = { groups = { contains = 'on, call' } }"),
+        ("/part-of-a-text", "claims = { email = { contains = 'root' } }"),
     ];
     let route = |(path, rule)| format!("[[route]]\npath = \"{path}\"\nupstream = UPSTREAM\n[route.allow]\n{rule}\n");
     let routes: String = rules.into_iter().map(route).collect();
@@ -79,8 +90,47 @@ async fn a_rule_names_visitors_by_address_domain_group_or_role() {
         ("/role", true, false),
         ("/role-as-group", false, false),
         ("/either", true, false),
+        ("/claim", true, false),
+        ("/other-claim", false, false),
+        ("/one-of-a-claim", true, false),
+        ("/part-of-a-claim", true, false),
+        ("/part-of-a-text", true, false),
     ];
     assert_eq!(passed, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_names_users_for_good_by_their_subject() {
+    let gate = Gate::start().await;
+    let ada = gate.signed_in("ada@example.com").await;
+    let subject = ada.program().open("/.linkgate/session").await.json()["subject"].as_str().unwrap().to_owned();
+    let routes = format!("[[route]]\nupstream = UPSTREAM\nallow = {{ subjects = ['{subject}'] }}\n");
+    let gate = Gate::on(gate.store.clone(), gate.clock.clone(), |text| with_routes(&text, &routes)).await;
+    assert_eq!(ada.program().at(&gate).open("/").await.status, 200);
+    assert_eq!(gate.signed_in("root@example.com").await.program().open("/").await.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_allow_rule_is_enough_and_any_deny_rule_wins() {
+    let routes = [
+        "[[route]]\npath = '/any'\nallow = [{ roles = ['owner'] }, { groups = ['ops'] }]\nupstream = UPSTREAM\n",
+        "[[route]]\npath = '/denied'\nallow = { groups = ['ops'] }\ndeny = { roles = ['admin'] }\nupstream = UPSTREAM\n",
+        "[[route]]\npath = '/only-deny'\ndeny = [{ roles = ['x'] }, { groups = ['ops'] }]\nupstream = UPSTREAM\n",
+        "[[route]]\npath = '/optional'\naccess = 'optional'\ndeny = { groups = ['ops'] }\nupstream = UPSTREAM\n",
+    ];
+    let gate = Gate::with(|text| with_routes(&text, &routes.concat())).await;
+    let root = gate.signed_in("root@example.com").await.program();
+    let ada = gate.signed_in("ada@example.com").await.program();
+    for (path, of_root, of_ada, of_nobody) in [
+        ("/any", 200, 403, 401),
+        ("/denied", 403, 403, 401),
+        ("/only-deny", 403, 200, 401),
+        ("/optional", 403, 200, 200),
+    ] {
+        assert_eq!(root.clone().open(path).await.status, of_root, "{path}");
+        assert_eq!(ada.clone().open(path).await.status, of_ada, "{path}");
+        assert_eq!(gate.visitor().program().open(path).await.status, of_nobody, "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -382,6 +382,20 @@ upstream = "demo"
 }
 
 #[test]
+fn rules_that_do_less_than_they_seem_to_are_a_warning() {
+    let text = format!(
+        "{LEAST}mode = \"observe\"\nallow = {{ max_sign_in_age = \"1h\" }}\n[sign_in]\nsilent_login_cookie = \"x\"\n"
+    );
+    let expected = [
+        "gateway.toml:8:8: route[0].mode: lets everybody pass who is signed in, whatever the rules say, and counts whom \
+         they would refuse (seen: \"observe\")\n  hint: take it out once the counts are as you mean them",
+        "gateway.toml:9:29: route[0].allow.max_sign_in_age: counts a silent login, which `sign_in.silent_login_cookie` \
+         allows, as a sign-in (seen: \"1h\")\n  hint: take one of the two out, if visitors are to prove it anew",
+    ];
+    assert_eq!(warnings(&text), expected);
+}
+
+#[test]
 fn what_mosaic_could_take_otherwise_is_a_warning() {
     let scratch = Scratch::new("warnings");
     scratch.file("logo.svg", b"<svg/>");

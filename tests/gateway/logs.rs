@@ -1,4 +1,4 @@
-//! The log of a whole walk, at its most talkative, holds no secret and no address.
+//! What the log says: why a request was refused, and, of a whole walk at its most talkative, no secret and no address.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use linkgate::clock::Clock;
 use linkgate::secret::random_token;
 use serde_json::Value;
 
-use crate::harness::{Visitor, configuration, eventually};
+use crate::harness::{Visitor, configuration, eventually, with_routes};
 use crate::recorder::Recorder;
 use crate::stand_in::{
     ADA, AUTHENTICATE, CLIENT_SECRET, CODE, HOST, JWT, LOGOUT, REFRESH_TOKEN, SEND, SESSION, StandIn, before,
@@ -127,4 +127,43 @@ async fn nothing_secret_is_logged_however_much_is_logged() {
     ] {
         assert!(!log.contains(secret), "{secret} is in {log}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_says_which_rule_refused_a_request_and_why() {
+    let recorder = Recorder::start().await;
+    let rules = "[[route]]\npath = '/kept'\nupstream = UPSTREAM\n\
+                 deny = [{ networks = ['192.0.2.0/24'] }, { networks = ['127.0.0.0/8'] }]\n\
+                 [[route]]\npath = '/tried'\naccess = 'public'\nmode = 'observe'\nupstream = UPSTREAM\n\
+                 deny = { networks = ['127.0.0.0/8'] }\n";
+    let text = with_routes(&configuration(recorder.address), rules) + "[log]\nformat = \"json\"\n";
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.toml", random_token().expose()));
+    std::fs::write(&file, text).unwrap();
+    let program = Program::start(&file);
+    let mut visitor = Visitor::new(program.address().await);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(visitor.open("/kept/secret?query=private").await.status, 403);
+    assert_eq!(visitor.open("/tried").await.status, 200);
+
+    let lines = || -> Vec<Value> { program.log().iter().map(|line| serde_json::from_str(line).unwrap()).collect() };
+    let of_rules = || lines().into_iter().filter(|line| line["reason"] == "denied").collect::<Vec<_>>();
+    eventually(async || of_rules().len() == 4).await;
+    let mut found: Vec<_> = of_rules()
+        .iter()
+        .map(|line| {
+            let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+            (text("message"), text("route"), line["rule"].as_u64(), text("verdict"))
+        })
+        .collect();
+    found.sort();
+    let line = |message: &str, route: &str, rule, verdict: &str| {
+        (message.to_owned(), format!("localhost/{route}"), Some(rule), verdict.to_owned())
+    };
+    let expected = [
+        line("let pass what a rule would refuse", "tried", 0, ""),
+        line("refused a request by a rule", "kept", 1, ""),
+        line("request", "kept", 1, "no_access"),
+        line("request", "tried", 0, "forwarded"),
+    ];
+    assert_eq!(found, expected);
 }

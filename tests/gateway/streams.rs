@@ -14,8 +14,13 @@ use crate::wire::Wire;
 const DEMO: &str = "[[route]]\nupstream = \"demo\"\n[[route]]\npath = \"/recorder\"\nupstream = UPSTREAM\n";
 
 /// A WebSocket of the visitor's.
-async fn open(gate: &Gate, visitor: &Visitor) -> WebSocketStream<TcpStream> {
-    let mut request = format!("ws://{HOST}/ws").into_client_request().unwrap();
+pub(crate) async fn open(gate: &Gate, visitor: &Visitor) -> WebSocketStream<TcpStream> {
+    open_at(gate, visitor, "/ws").await
+}
+
+/// A WebSocket of the visitor's at another path.
+pub(crate) async fn open_at(gate: &Gate, visitor: &Visitor, path: &str) -> WebSocketStream<TcpStream> {
+    let mut request = format!("ws://{HOST}{path}").into_client_request().unwrap();
     let cookie = format!("linkgate={}", visitor.session_cookie());
     request.headers_mut().insert("cookie", cookie.parse().unwrap());
     request.headers_mut().insert("origin", format!("http://{HOST}").parse().unwrap());
@@ -23,13 +28,13 @@ async fn open(gate: &Gate, visitor: &Visitor) -> WebSocketStream<TcpStream> {
     tokio_tungstenite::client_async(request, stream).await.expect("the handshake is accepted").0
 }
 
-async fn echo(socket: &mut WebSocketStream<TcpStream>, text: &str) -> Option<Message> {
+pub(crate) async fn echo(socket: &mut WebSocketStream<TcpStream>, text: &str) -> Option<Message> {
     socket.send(Message::text(text)).await.ok()?;
     tokio::time::timeout(PATIENCE, socket.next()).await.expect("something comes")?.ok()
 }
 
 /// Waits until the other side has closed the socket.
-async fn closed(socket: &mut WebSocketStream<TcpStream>) {
+pub(crate) async fn closed(socket: &mut WebSocketStream<TcpStream>) {
     let closed = async { while matches!(socket.next().await, Some(Ok(_))) {} };
     tokio::time::timeout(PATIENCE, closed).await.expect("the socket is closed");
 }

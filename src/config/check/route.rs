@@ -6,10 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use url::{Host, Url};
 
 use super::{Check, Purpose};
-use crate::identity::EmailAddress;
 use crate::origin::Authority;
-use crate::proxy::access::Allow;
-use crate::proxy::route::{AccessSetting, Config};
+use crate::proxy::access::Access;
+use crate::proxy::route::Config;
 use crate::proxy::upstream::Upstream;
 
 impl Check<'_> {
@@ -64,7 +63,7 @@ impl Check<'_> {
             self.refuse(&key, "is not in its plain form", &hint);
             return None;
         }
-        let is_public = config.access == AccessSetting::Public;
+        let is_public = config.access == Access::Public;
         if let Some(public_host) = public_host.filter(|public_host| !is_public && public_host != host) {
             let message = format!("visitors can sign in on the host of `public_url` only, which is {public_host}");
             self.refuse(&key, message, "protect this host with a gateway of its own");
@@ -119,39 +118,6 @@ impl Check<'_> {
         };
         if let Some(message) = wrong {
             self.refuse(&key, message, "");
-        }
-    }
-
-    fn access(&mut self, route: &str, config: &Config) {
-        let is_public = config.access == AccessSetting::Public;
-        let is_whole = matches!(config.path.as_deref(), None | Some("/"));
-        let is_read = ["access", "path", "whole_site"].iter().all(|name| !self.is_broken(&format!("{route}.{name}")));
-        if is_read && is_public && is_whole && !config.whole_site {
-            let hint = "add a `path`, or `whole_site = true` if nothing on this host needs a sign-in";
-            self.refuse(&format!("{route}.access"), "opens the whole site to everybody", hint);
-        }
-        if is_read && config.whole_site && !(is_public && is_whole) {
-            let message = "is for a route with `access = \"public\"` and no `path`";
-            self.refuse(&format!("{route}.whole_site"), message, "take it out");
-        }
-        let Some(allow) = &config.allow else { return };
-        if config.access != AccessSetting::SignedIn {
-            let message = "chooses among signed-in visitors, and this route lets everybody pass";
-            self.refuse(&format!("{route}.allow"), message, "set `access = \"signed-in\"`, or take `allow` out");
-        }
-        self.allow(&format!("{route}.allow"), allow);
-    }
-
-    fn allow(&mut self, key: &str, allow: &Allow) {
-        // Nobody or everybody: it has two readings.
-        if allow.is_empty() && !self.is_broken(key) {
-            self.refuse(key, "names nobody", "list who may pass, or leave it out to let every signed-in visitor pass");
-        }
-        for domain in &allow.domains {
-            if EmailAddress::parse(&format!("x@{domain}")).is_err() || domain.contains('@') {
-                let message = format!("expected domains like \"example.com\", not {domain:?}");
-                self.refuse(&format!("{key}.domains"), message, "");
-            }
         }
     }
 }

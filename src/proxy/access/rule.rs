@@ -1,19 +1,29 @@
-//! Whom a rule names.
+//! One rule: whom it names, and under which conditions.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{AddressRule, ClaimPath, EmailAddress, Identity};
+use super::claim::ClaimTest;
+use super::hours::Hours;
+use super::{Reason, Who};
+use crate::clock::Timestamp;
+use crate::identity::{AddressRule, ClaimPath, EmailAddress, Identity, Subject};
+use crate::setting::{self, Span};
 
-/// `route.allow`: a visitor who is named by any of the lists may pass.
+/// A rule of `route.allow` or `route.deny`: it fits a visitor who is named by any of its lists, under all of its
+/// conditions. A rule without lists names everybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Allow {
+pub struct Rule {
     /// Addresses like `"ada@example.com"`, or whole domains like `"@example.com"`.
     pub addresses: Vec<AddressRule>,
     /// Domains like `"example.com"`.
     pub domains: Vec<String>,
+    /// Users, by the name that Mosaic or the issuer gave them for good.
+    pub subjects: Vec<Subject>,
     /// Names of groups.
     pub groups: Vec<String>,
     /// Names of roles.
@@ -22,11 +32,20 @@ pub struct Allow {
     pub permissions: Vec<String>,
     /// Organisations that the visitor signed in to.
     pub organizations: Vec<String>,
-    /// Claims, each with the values of which it must say one.
-    pub claims: BTreeMap<ClaimPath, Vec<String>>,
+    /// Claims, each with what it must say.
+    pub claims: BTreeMap<ClaimPath, ClaimTest>,
+    /// A condition: the client address is in one of these networks.
+    pub networks: Vec<IpNet>,
+    /// A condition: it is one of these times of the week.
+    #[serde(deserialize_with = "setting::optional_table")]
+    pub hours: Option<Hours>,
+    /// A condition: the visitor signed in no longer ago than this.
+    pub max_sign_in_age: Option<Span>,
+    /// What the operator says to those whom the rule keeps out.
+    pub no_access_text: Option<String>,
 }
 
-impl Allow {
+impl Rule {
     /// The claims that the rule must know beyond groups and roles.
     pub fn needed_claims(&self) -> Vec<ClaimPath> {
         let lists = [("permissions", &self.permissions), ("organization", &self.organizations)];
@@ -35,10 +54,16 @@ impl Allow {
         named.chain(self.claims.keys().cloned()).collect()
     }
 
-    /// Whether no list names anybody.
-    pub fn is_empty(&self) -> bool {
+    /// Whether any list chooses among visitors, so that the rule says nothing about somebody who is not known.
+    pub fn chooses(&self) -> bool {
         let lists = [&self.domains, &self.groups, &self.roles, &self.permissions, &self.organizations];
-        self.addresses.is_empty() && self.claims.is_empty() && lists.iter().all(|list| list.is_empty())
+        let is_empty = lists.iter().all(|list| list.is_empty());
+        !(is_empty && self.addresses.is_empty() && self.subjects.is_empty() && self.claims.is_empty())
+    }
+
+    /// Whether there are conditions beside the lists.
+    pub const fn has_conditions(&self) -> bool {
+        !self.networks.is_empty() || self.hours.is_some() || self.max_sign_in_age.is_some()
     }
 
     /// The same rule with its domains in the form that addresses have.
@@ -53,31 +78,59 @@ impl Allow {
         self
     }
 
-    /// Whether any of the lists names the visitor; lists that are all empty name everyone.
-    /// Addresses count only once they were verified.
-    pub fn names(&self, identity: &Identity) -> bool {
-        let Self { addresses, domains, groups, roles, permissions, organizations, claims } = self;
-        if self.is_empty() {
-            return true;
+    /// What keeps the rule from letting the visitor pass; `None` where it does.
+    pub fn objection(&self, client: IpAddr, who: Who<'_>, now: Timestamp) -> Option<Reason> {
+        // An address that was not verified may be another's.
+        let proven = who.identity.email.as_ref().filter(|_| who.identity.email_verified);
+        if self.chooses() && !self.names(who.identity, proven) {
+            return Some(Reason::NotNamed);
         }
-        let address = identity.email.as_ref().filter(|_| identity.email_verified);
+        if !self.covers(client) {
+            return Some(Reason::Network);
+        }
+        if !self.holds_at(now) {
+            return Some(Reason::Hours);
+        }
+        let is_too_old = self.max_sign_in_age.is_some_and(|most| now.since(who.signed_in_at) > most.0);
+        is_too_old.then_some(Reason::SignInTooOld)
+    }
+
+    /// Whether the rule keeps the visitor out, who may be unknown. An address counts as it is said to be: to leave it
+    /// unverified is no way around the rule.
+    pub fn denies(&self, client: IpAddr, who: Option<Who<'_>>, now: Timestamp) -> bool {
+        let names = |who: Who<'_>| self.names(who.identity, who.identity.email.as_ref());
+        let is_meant = !self.chooses() || who.is_some_and(names);
+        is_meant && self.covers(client) && self.holds_at(now)
+    }
+
+    fn covers(&self, client: IpAddr) -> bool {
+        self.networks.is_empty() || self.networks.iter().any(|network| network.contains(&client))
+    }
+
+    fn holds_at(&self, now: Timestamp) -> bool {
+        self.hours.as_ref().is_none_or(|hours| hours.contain(now))
+    }
+
+    /// Whether any of the lists names the visitor, by `address` where it counts.
+    fn names(&self, identity: &Identity, address: Option<&EmailAddress>) -> bool {
+        let Self { addresses, domains, subjects, groups, roles, permissions, organizations, claims, .. } = self;
         address.is_some_and(|address| {
             addresses.iter().any(|rule| rule.names(address))
                 || domains.iter().any(|domain| domain.eq_ignore_ascii_case(address.domain()))
-        }) || groups.iter().any(|group| identity.groups.contains(group))
+        }) || subjects.contains(&identity.subject)
+            || groups.iter().any(|group| identity.groups.contains(group))
             || roles.iter().any(|role| identity.roles.contains(role))
             || permissions.iter().any(|permission| identity.permissions.contains(permission))
             || identity.organization.as_ref().is_some_and(|organization| organizations.contains(organization))
-            || claims.iter().any(|(path, wanted)| {
-                identity.claimed(path).is_some_and(|claimed| wanted.iter().any(|value| claimed.says(value)))
-            })
+            || claims.iter().any(|(path, test)| identity.claimed(path).is_some_and(|claimed| test.accepts(&claimed)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Subject;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
     fn ada() -> Identity {
         Identity {
@@ -92,13 +145,23 @@ mod tests {
         }
     }
 
-    fn allow(rule: &str) -> Allow {
-        toml::from_str(rule).unwrap()
+    fn rule(text: &str) -> Rule {
+        toml::from_str(text).unwrap()
+    }
+
+    /// What keeps `rule` from letting somebody pass who signed in ten minutes ago, from 10.1.2.3.
+    fn objection(rule: &Rule, identity: &Identity) -> Option<Reason> {
+        let who = Who { identity, signed_in_at: NOW.minus(std::time::Duration::from_secs(600)) };
+        rule.objection(IpAddr::from([10, 1, 2, 3]), who, NOW)
+    }
+
+    fn names(rule: &Rule, identity: &Identity) -> bool {
+        objection(rule, identity).is_none()
     }
 
     #[test]
     fn any_list_that_names_the_visitor_is_enough() {
-        let check = |rule: &str, expected: bool| assert_eq!(allow(rule).names(&ada()), expected, "{rule}");
+        let check = |text: &str, expected: bool| assert_eq!(names(&rule(text), &ada()), expected, "{text}");
         check("", true);
         check("addresses = ['Ada@example.com']", true);
         check("addresses = ['@example.com']", true);
@@ -118,6 +181,11 @@ mod tests {
         check("claims = { 'custom_data.team' = ['x'] }", false);
         check("claims = { 'custom_data.site' = ['b'] }", false);
         check("claims = { 'custom_data.team' = [] }", false);
+        check("subjects = ['u1']", true);
+        check("subjects = ['U1', 'u']", false);
+        check("claims = { 'custom_data.team' = { contains = 'b' } }", true);
+        check("claims = { 'custom_data.team' = 'b' }", false);
+        check("claims = { organization = 'org-1' }", true);
         check("roles = ['root']\ngroups = ['dev']\naddresses = ['x@example.com']", false);
     }
 
@@ -125,15 +193,57 @@ mod tests {
     fn a_domain_is_compared_in_the_form_that_addresses_have() {
         let email = Some(EmailAddress::parse("ada@bücher.example").unwrap());
         let ada = Identity { email, ..ada() };
-        assert!(allow("domains = ['Bücher.example']").canonical().names(&ada));
-        assert!(!allow("domains = ['bucher.example']").canonical().names(&ada));
+        assert!(names(&rule("domains = ['Bücher.example']").canonical(), &ada));
+        assert!(!names(&rule("domains = ['bucher.example']").canonical(), &ada));
     }
 
     #[test]
     fn an_address_that_was_not_verified_names_nobody() {
         let unverified = Identity { email_verified: false, ..ada() };
-        assert!(!allow("addresses = ['ada@example.com']").names(&unverified));
-        assert!(!allow("domains = ['example.com']").names(&unverified));
-        assert!(allow("groups = ['ops']").names(&unverified));
+        assert!(!names(&rule("addresses = ['ada@example.com']"), &unverified));
+        assert!(!names(&rule("domains = ['example.com']"), &unverified));
+        assert!(names(&rule("groups = ['ops']"), &unverified));
+    }
+
+    #[test]
+    fn a_condition_must_hold_beside_the_lists() {
+        let check = |text: &str, expected: Option<Reason>| {
+            assert_eq!(objection(&rule(text), &ada()), expected, "{text}");
+        };
+        let (inside, outside) = ("networks = ['192.0.2.0/24', '10.0.0.0/8']", "networks = ['10.1.2.4/32', '::/0']");
+        check(inside, None);
+        check(outside, Some(Reason::Network));
+        check(&format!("groups = ['ops']\n{inside}"), None);
+        check(&format!("groups = ['ops']\n{outside}"), Some(Reason::Network));
+        check(&format!("groups = ['dev']\n{inside}"), Some(Reason::NotNamed));
+        // The story begins on a Friday, at 08:00 UTC.
+        check("hours = { days = ['fri'], zone = 'UTC' }", None);
+        check("hours = { days = ['mon'], zone = 'UTC' }", Some(Reason::Hours));
+        check("max_sign_in_age = '10m'", None);
+        check("max_sign_in_age = '599s'", Some(Reason::SignInTooOld));
+        let all =
+            |age: &str| format!("{inside}\nhours = {{ days = ['fri'], zone = 'UTC' }}\nmax_sign_in_age = '{age}'");
+        check(&all("1h"), None);
+        check(&all("1m"), Some(Reason::SignInTooOld));
+    }
+
+    #[test]
+    fn a_rule_that_denies_needs_a_visitor_only_where_it_chooses() {
+        let check = |text: &str, identity: Option<&Identity>, expected: bool| {
+            let who = identity.map(|identity| Who { identity, signed_in_at: NOW });
+            assert_eq!(rule(text).denies(IpAddr::from([10, 1, 2, 3]), who, NOW), expected, "{text}");
+        };
+        let ada = ada();
+        check("groups = ['ops']", Some(&ada), true);
+        check("groups = ['dev']", Some(&ada), false);
+        check("groups = ['ops']", None, false);
+        check("networks = ['10.0.0.0/8']", None, true);
+        check("networks = ['10.0.0.0/8']", Some(&ada), true);
+        check("networks = ['192.0.2.0/24']", None, false);
+        check("hours = { days = ['fri'], zone = 'UTC' }", None, true);
+        check("groups = ['ops']\nnetworks = ['192.0.2.0/24']", Some(&ada), false);
+        let unverified = Identity { email_verified: false, ..ada };
+        check("addresses = ['ada@example.com']", Some(&unverified), true);
+        check("domains = ['example.com']", Some(&unverified), true);
     }
 }

@@ -179,7 +179,7 @@ lifetime = "7d"
     check_after(
         r#"allow = ["@example.com"]
 "#,
-        r#"gateway.toml:8:9: route[0].allow: expected a table
+        r#"gateway.toml:8:10: route[0].allow[0]: expected a table (seen: "@example.com")
   hint: a table is a [section] of its own, or `{ name = value }`"#,
     );
     check(
@@ -452,6 +452,123 @@ allow = { roles = ["x"] }
         r#"allow = { roles = ["admin", 5] }
 "#,
         "gateway.toml:8:29: route[0].allow.roles[1]: expected a text in quotes (seen: 5)",
+    );
+}
+
+#[test]
+fn each_rule_names_somebody() {
+    let hint = "\n  hint: list who may pass, or leave it out to let every signed-in visitor pass";
+    check_after("allow = []\n", &format!("gateway.toml:8:9: route[0].allow: names nobody{hint}"));
+    check_after(
+        "allow = [{ groups = [\"ops\"] }, {}]\n",
+        &format!("gateway.toml:8:32: route[0].allow[1]: names nobody{hint}"),
+    );
+    check_after(
+        r#"allow = { groups = [], networks = ["10.0.0.0/8"] }
+"#,
+        r#"gateway.toml:8:20: route[0].allow.groups: names nobody
+  hint: fill the list, or take it out if the rule is for everybody"#,
+    );
+    check_after(
+        r#"deny = [{}]
+"#,
+        r#"gateway.toml:8:9: route[0].deny[0]: keeps everybody out
+  hint: list who may not pass, or take it out"#,
+    );
+    check_after(
+        r#"access = "public"
+path = "/x"
+deny = [{ networks = ["192.0.2.0/24"] }, { groups = ["guests"] }]
+"#,
+        r#"gateway.toml:10:42: route[0].deny[1]: can never be decided: nobody is known on a public route
+  hint: keep to `networks` and `hours`, or let the route ask for a sign-in"#,
+    );
+}
+
+#[test]
+fn each_condition_is_one_that_can_hold() {
+    check_after(
+        r#"allow = [{ networks = ["10.0.0.1"], hours = { days = ["monday"], zone = "Berlin" }, max_sign_in_age = "1x" }]
+"#,
+        r#"gateway.toml:8:24: route[0].allow[0].networks[0]: expected a range of addresses, like "10.0.0.0/8" or "127.0.0.1/32" (seen: "10.0.0.1")
+gateway.toml:8:55: route[0].allow[0].hours.days[0]: expected "mon", "tue", "wed", "thu", "fri", "sat" or "sun" (seen: "monday")
+gateway.toml:8:73: route[0].allow[0].hours.zone: expected the name of a time zone, like "Europe/Berlin" or "UTC" (seen: "Berlin")
+gateway.toml:8:103: route[0].allow[0].max_sign_in_age: expected a length of time with its unit, like "90s", "15m", "12h" or "7d" (seen: "1x")"#,
+    );
+    check_after(
+        r#"allow = { hours = { from = "8:00", to = "08:60" } }
+"#,
+        r#"gateway.toml:8:19: route[0].allow.hours.zone: is missing
+gateway.toml:8:28: route[0].allow.hours.from: expected a time of the day from "00:00" to "24:00" (seen: "8:00")
+gateway.toml:8:41: route[0].allow.hours.to: expected a time of the day from "00:00" to "24:00" (seen: "08:60")"#,
+    );
+    check_after(
+        r#"allow = { hours = { days = [], from = "08:00", to = "08:00", zone = "UTC" } }
+deny = { groups = ["x"], max_sign_in_age = "1h" }
+"#,
+        r#"gateway.toml:8:19: route[0].allow.hours: begin and end at 08:00
+  hint: leave `from` and `to` out for all of the day
+gateway.toml:8:28: route[0].allow.hours.days: names no day
+  hint: leave it out for every day
+gateway.toml:9:44: route[0].deny.max_sign_in_age: is for `allow`: it asks for a recent sign-in (seen: "1h")
+  hint: put it into a rule that lets pass"#,
+    );
+    check_after(
+        r#"deny = { networks = ["192.0.2.0/24", "::ffff:10.0.0.0/104"] }
+"#,
+        r#"gateway.toml:8:38: route[0].deny.networks[1]: is no range that clients come from: such addresses are read as IPv4 (seen: "::ffff:10.0.0.0/104")
+  hint: write it as an IPv4 range, like "10.0.0.0/8""#,
+    );
+    check_after(
+        r#"allow = { max_sign_in_age = "59s" }
+"#,
+        r#"gateway.toml:8:29: route[0].allow.max_sign_in_age: must be at least 1m: it has to outlast the way from the sign-in (seen: "59s")"#,
+    );
+    check_after(
+        r#"allow = { claims = { "custom_data.team" = 1.5, department = "x" } }
+no_access_text = ""
+"#,
+        r#"gateway.toml:8:43: route[0].allow.claims."custom_data.team": expected a value, a list of values, or { contains = "…" } (seen: 1.5)
+gateway.toml:8:61: route[0].allow.claims.department: expected a claim of Mosaic's ID tokens, like "organization" or "custom_data.department" (seen: "x")
+gateway.toml:9:18: route[0].no_access_text: must be 1 to 300 characters on one line (seen: "")"#,
+    );
+}
+
+#[test]
+fn public_parts_open_what_they_say_and_no_more() {
+    check_after(
+        r#"path = "/app"
+public = [{ path = "/static" }, { path = "/application" }, { path = "/app/%41" }, { path = "/app/x", methods = ["get"] }]
+"#,
+        r#"gateway.toml:9:20: route[0].public[0].path: is not below the route's own path, "/app", so it opens nothing (seen: "/static")
+  hint: write the whole path, as in the browser
+gateway.toml:9:42: route[0].public[1].path: is not below the route's own path, "/app", so it opens nothing (seen: "/application")
+  hint: write the whole path, as in the browser
+gateway.toml:9:69: route[0].public[2].path: expected a plain path, like "/static", that stands for itself and all below it, and not the gateway's own (seen: "/app/%41")
+gateway.toml:9:113: route[0].public[3].methods[0]: expected the name of a method in capitals, like "GET" (seen: "get")"#,
+    );
+    check_after(
+        r#"public = { path = "/" }
+"#,
+        r#"gateway.toml:8:19: route[0].public.path: opens the whole site to everybody (seen: "/")
+  hint: name a path, or set `whole_site = true` if that is meant"#,
+    );
+    check_after(
+        r#"access = "public"
+path = "/x"
+public = { path = "/x/y" }
+public_browser_files = true
+"#,
+        r#"gateway.toml:10:10: route[0].public: opens a part of what is public already
+  hint: take it out
+gateway.toml:11:24: route[0].public_browser_files: opens a part of what is public already (seen: true)
+  hint: take it out"#,
+    );
+    check_after(
+        r#"public = { path = "/x", methods = [] }
+"#,
+        r#"gateway.toml:8:35: route[0].public.methods: opens nothing
+  hint: name methods, or leave it out for every method"#,
     );
 }
 

@@ -1,0 +1,74 @@
+//! What the rules of a route have against a request: it is counted and logged, whether it is refused or passes on trial.
+
+use std::sync::Arc;
+
+use super::access::{Objection, Pass, Told};
+use super::route::Route;
+use crate::identity::Subject;
+use crate::session::Live;
+use crate::telemetry::Metrics;
+
+/// An objection, with what it is about.
+pub(super) struct Objected {
+    route: Arc<Route>,
+    objection: Objection,
+    visitor: Option<Arc<Live>>,
+    passed: bool,
+}
+
+impl Objected {
+    /// The request is refused.
+    pub(super) const fn refused(route: Arc<Route>, objection: Objection, visitor: Option<Arc<Live>>) -> Self {
+        Self { route, objection, visitor, passed: false }
+    }
+
+    /// The request passes, and there is an objection all the same.
+    pub(super) fn observed(pass: &Pass) -> Option<Self> {
+        let (route, visitor) = (Arc::clone(pass.route()), pass.visitor().cloned());
+        pass.observed().map(|objection| Self { route, objection, visitor, passed: true })
+    }
+
+    /// Counts and logs it.
+    pub(super) fn note(&self, request_id: &str, metrics: &Metrics) {
+        let message = if self.passed {
+            metrics.rules_observed(self.route(), self.reason());
+            "let pass what a rule would refuse"
+        } else {
+            metrics.rules_refused(self.route(), self.reason());
+            "refused a request by a rule"
+        };
+        tracing::info!(
+            request.id = request_id,
+            route = self.route(),
+            subject = self.subject().map(tracing::field::display),
+            reason = self.reason(),
+            rule = self.rule(),
+            "{message}"
+        );
+    }
+
+    pub(super) fn route(&self) -> &str {
+        &self.route.name
+    }
+
+    pub(super) const fn reason(&self) -> &'static str {
+        self.objection.reason.code()
+    }
+
+    pub(super) const fn rule(&self) -> Option<usize> {
+        self.objection.rule
+    }
+
+    pub(super) fn visitor(&self) -> Option<&Live> {
+        self.visitor.as_deref()
+    }
+
+    pub(super) fn subject(&self) -> Option<&Subject> {
+        self.visitor().map(|visitor| &visitor.session().identity.subject)
+    }
+
+    /// What the visitor is told.
+    pub(super) fn told(&self) -> Told<'_> {
+        self.route.policy.told(self.objection)
+    }
+}
