@@ -4,6 +4,7 @@
 //! and callback codes in them. What matters of them is logged by the proxy, under our rules.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use tracing::Subscriber;
@@ -11,6 +12,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 mod metrics;
@@ -82,24 +84,46 @@ const NOISY: &[&str] = &["pingora", "hyper", "h2", "rustls", "reqwest", "moka"];
 /// When the level is no filter, or events already go somewhere.
 pub fn init(config: &Config) -> Result<(), Error> {
     let terminal = std::io::stderr().is_terminal();
-    subscriber(config, terminal, std::io::stderr)?.try_init().map_err(Error::Init)
+    let (subscriber, level) = subscriber(config, terminal, std::io::stderr)?;
+    subscriber.try_init().map_err(Error::Init)?;
+    LEVEL.get_or_init(|| level);
+    Ok(())
 }
 
-fn subscriber<W>(config: &Config, terminal: bool, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, Error>
+/// Goes over to the level of `config`, if this process logs at all; its format stays.
+///
+/// # Errors
+/// When the level is no filter.
+pub fn follow(config: &Config) -> Result<(), Error> {
+    let filter = filter(&config.level)?;
+    LEVEL.get().map_or(Ok(()), |level| level(filter)).map_err(Error::Reload)
+}
+
+/// Replaces the filter of what is logged.
+type Level = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
+
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
+type Logging = (Box<dyn Subscriber + Send + Sync>, Level);
+
+fn subscriber<W>(config: &Config, terminal: bool, writer: W) -> Result<Logging, Error>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     // A stderr that is gone must not end the process, which a report about it on stderr would.
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(&config.level)?)
-        .with_writer(writer)
-        .log_internal_errors(false);
+    let builder = tracing_subscriber::fmt().with_writer(writer).log_internal_errors(false);
+    let filter = filter(&config.level)?;
     if config.format.is_json(terminal) {
-        return Ok(Box::new(builder.json().flatten_event(true).with_span_list(false).finish()));
+        let builder = builder.json().flatten_event(true).with_span_list(false);
+        let builder = builder.with_env_filter(filter).with_filter_reloading();
+        let handle = builder.reload_handle();
+        return Ok((Box::new(builder.finish()), Box::new(move |filter| handle.reload(filter))));
     }
     // https://no-color.org
     let colors = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    Ok(Box::new(builder.with_ansi(colors).finish()))
+    let builder = builder.with_ansi(colors).with_env_filter(filter).with_filter_reloading();
+    let handle = builder.reload_handle();
+    Ok((Box::new(builder.finish()), Box::new(move |filter| handle.reload(filter))))
 }
 
 fn filter(level: &str) -> Result<EnvFilter, Error> {
@@ -134,6 +158,9 @@ pub enum Error {
     /// Events already go somewhere.
     #[error("start logging")]
     Init(#[source] TryInitError),
+    /// The level cannot be changed any more.
+    #[error("change `log.level`")]
+    Reload(#[source] reload::Error),
     /// A metric that cannot be made.
     #[error("make the metrics")]
     Metrics(#[source] prometheus::Error),
@@ -164,7 +191,8 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let config = Config { level: level.to_owned(), format };
-        let subscriber = subscriber(&config, terminal, move || writer.clone()).expect("the filter is well formed");
+        let logging = subscriber(&config, terminal, move || writer.clone());
+        let (subscriber, _) = logging.expect("the filter is well formed");
         tracing::subscriber::with_default(subscriber, events);
         let lines = lines.0.lock().expect("no writer panicked").clone();
         String::from_utf8(lines).expect("lines are text")
@@ -221,6 +249,22 @@ mod tests {
         check("info, pingora_core=off", &["own-info"]);
         check("error,linkgate=debug", &["own-debug", "own-info"]);
         check("hyper=info", &["other-info"]);
+    }
+
+    #[test]
+    fn the_level_can_be_changed_while_lines_are_written() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let config = Config { level: "info".to_owned(), format: Format::Json };
+        let logging = subscriber(&config, false, move || writer.clone());
+        let (subscriber, level) = logging.expect("the filter is well formed");
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("before");
+            level(filter("debug").expect("the filter is well formed")).expect("the subscriber is there");
+            tracing::debug!("after");
+        });
+        let text = String::from_utf8(lines.0.lock().expect("no writer panicked").clone()).expect("lines are text");
+        assert!(!text.contains("before") && text.contains("after"), "{text}");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Counts what the gateway does, in the text format that Prometheus scrapes.
 //!
-//! Label values are names from the code or names of routes, never text from a request, so their number is bounded.
+//! Label values are names from the code or names of routes, never text from a request, so their number is bounded. The
+//! hash of the configuration is another one after each reload, and there is one at a time.
 
 use std::time::Duration;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::Error;
 
@@ -23,6 +24,9 @@ pub struct Metrics {
     mosaic_calls: IntCounterVec,
     mosaic_durations: HistogramVec,
     mosaic_circuits: IntGauge,
+    config: IntGaugeVec,
+    reloaded: IntGauge,
+    reloaded_at: IntGauge,
 }
 
 /// Shown from the start, so that the first one of a kind is a step up from zero.
@@ -69,6 +73,15 @@ impl Metrics {
             "linkgate_mosaic_circuit_open",
             "How many of API, token endpoint and key set are left alone because they keep failing.",
         );
+        let config = Opts::new("linkgate_config_info", "The configuration that is used, by its hash; always 1.");
+        let reloaded = Opts::new(
+            "linkgate_config_last_reload_successful",
+            "Whether the configuration was in order when it was last read.",
+        );
+        let reloaded_at = Opts::new(
+            "linkgate_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last read and in order.",
+        );
         let build = Opts::new("linkgate_build_info", "The program that runs; always 1.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         let metrics = Self {
@@ -84,6 +97,9 @@ impl Metrics {
             mosaic_calls: IntCounterVec::new(mosaic_calls, &["call", "outcome"])?,
             mosaic_durations: HistogramVec::new(mosaic_durations.buckets(BUCKETS.to_vec()), &["call"])?,
             mosaic_circuits: IntGauge::with_opts(mosaic_circuits)?,
+            config: IntGaugeVec::new(config, &["hash"])?,
+            reloaded: IntGauge::with_opts(reloaded)?,
+            reloaded_at: IntGauge::with_opts(reloaded_at)?,
         };
         let build = IntGauge::with_opts(build)?;
         build.set(1);
@@ -105,6 +121,9 @@ impl Metrics {
         registry.register(Box::new(metrics.mosaic_calls.clone()))?;
         registry.register(Box::new(metrics.mosaic_durations.clone()))?;
         registry.register(Box::new(metrics.mosaic_circuits.clone()))?;
+        registry.register(Box::new(metrics.config.clone()))?;
+        registry.register(Box::new(metrics.reloaded.clone()))?;
+        registry.register(Box::new(metrics.reloaded_at.clone()))?;
         registry.register(Box::new(build))?;
         Ok(metrics)
     }
@@ -165,6 +184,19 @@ impl Metrics {
         self.mosaic_circuits.dec();
     }
 
+    /// The configuration with this hash was read at `seconds` after 1970, and is used.
+    pub fn configured(&self, hash: &str, seconds: i64) {
+        self.config.reset();
+        self.config.with_label_values(&[hash]).set(1);
+        self.reloaded.set(1);
+        self.reloaded_at.set(seconds);
+    }
+
+    /// A configuration was read and cannot be used; the one before it still is.
+    pub fn not_configured(&self) {
+        self.reloaded.set(0);
+    }
+
     /// All of it, in the text format 0.0.4.
     pub fn render(&self) -> String {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
@@ -209,6 +241,8 @@ mod tests {
         let version = env!("CARGO_PKG_VERSION");
         let expected = [
             format!("linkgate_build_info{{version=\"{version}\"}} 1"),
+            "linkgate_config_last_reload_success_timestamp_seconds 0".to_owned(),
+            "linkgate_config_last_reload_successful 0".to_owned(),
             "linkgate_issuer_mails_queued 0".to_owned(),
             "linkgate_issuer_mails_total{outcome=\"expired\"} 0".to_owned(),
             "linkgate_issuer_mails_total{outcome=\"refused\"} 0".to_owned(),
@@ -260,6 +294,21 @@ mod tests {
         for expected in ["linkgate_open_requests 1", "linkgate_sign_ins_total{event=\"asked\"} 2"] {
             assert!(lines.iter().any(|line| line == expected), "{expected} in {lines:#?}");
         }
+    }
+
+    #[test]
+    fn one_configuration_is_named_at_a_time() {
+        let metrics = Metrics::new().expect("the metrics are well formed");
+        let configuration = || lines(&metrics).into_iter().filter(|line| line.contains("_config_")).collect::<Vec<_>>();
+        metrics.configured("aa", 5);
+        metrics.configured("bb", 7);
+        metrics.not_configured();
+        let expected = [
+            "linkgate_config_info{hash=\"bb\"} 1",
+            "linkgate_config_last_reload_success_timestamp_seconds 7",
+            "linkgate_config_last_reload_successful 0",
+        ];
+        assert_eq!(configuration(), expected);
     }
 
     #[test]
