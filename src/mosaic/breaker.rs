@@ -89,6 +89,11 @@ impl Breaker {
         }
     }
 
+    /// Whether calls are held back, or one is on trial.
+    pub(super) fn is_open(&self) -> bool {
+        self.state().open.is_some()
+    }
+
     /// Ends the pause, for somebody who comes at a slow pace of their own.
     pub(super) fn hasten(&self, now: Timestamp) {
         if let Some(open) = &mut self.state().open {

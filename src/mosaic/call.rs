@@ -58,7 +58,7 @@ pub(super) struct Http {
     client: Client,
     clock: Clock,
     metrics: Arc<Metrics>,
-    breaker: Arc<Breaker>,
+    circuit: Arc<Circuit>,
     pauses: Arc<Pauses>,
     /// The longest that a call may take, second try included.
     budget: Duration,
@@ -66,13 +66,34 @@ pub(super) struct Http {
     pause: Duration,
 }
 
+/// The circuit to one part of Mosaic.
+struct Circuit {
+    breaker: Breaker,
+    metrics: Arc<Metrics>,
+}
+
+impl Circuit {
+    fn new(metrics: &Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { breaker: Breaker::default(), metrics: Arc::clone(metrics) })
+    }
+}
+
+/// A client that was replaced by another one leaves nothing alone any more.
+impl Drop for Circuit {
+    fn drop(&mut self) {
+        if self.breaker.is_open() {
+            self.metrics.mosaic_circuit_closed();
+        }
+    }
+}
+
 impl Http {
     pub(super) fn new(client: Client, timeouts: &Timeouts, clock: Clock, metrics: Arc<Metrics>) -> Self {
         Self {
             client,
             clock,
+            circuit: Circuit::new(&metrics),
             metrics,
-            breaker: Arc::default(),
             pauses: Arc::default(),
             budget: timeouts.total,
             pause: timeouts.pause,
@@ -81,7 +102,7 @@ impl Http {
 
     /// The way to another part: with the same connections and a circuit of its own.
     pub(super) fn to_another_part(&self, budget: Duration) -> Self {
-        Self { breaker: Arc::default(), budget, ..self.clone() }
+        Self { circuit: Circuit::new(&self.metrics), budget, ..self.clone() }
     }
 
     pub(super) fn get(&self, url: &Url) -> RequestBuilder {
@@ -99,7 +120,7 @@ impl Http {
     /// Whether nothing speaks against `call` now.
     pub(super) fn is_promising(&self, call: &'static str) -> bool {
         let now = self.clock.now();
-        self.breaker.is_promising(now) && self.pauses.left(call, now).is_none()
+        self.circuit.breaker.is_promising(now) && self.pauses.left(call, now).is_none()
     }
 
     /// How long Mosaic still wants `call` to wait, if it does.
@@ -109,7 +130,7 @@ impl Http {
 
     /// Lets the next call through, though the circuit is open.
     pub(super) fn hasten(&self) {
-        self.breaker.hasten(self.clock.now());
+        self.circuit.breaker.hasten(self.clock.now());
     }
 
     /// Finds out whether this part is left alone, and no longer has to be. Once a pause is over, `trial` says so in place
@@ -118,7 +139,8 @@ impl Http {
     /// # Errors
     /// [`Error::CircuitOpen`] during a pause, and what a trial failed with.
     pub(super) async fn probe(&self, trial: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
-        let turn = self.breaker.admit(self.clock.now()).map_err(|retry_after| Error::CircuitOpen { retry_after })?;
+        let turn =
+            self.circuit.breaker.admit(self.clock.now()).map_err(|retry_after| Error::CircuitOpen { retry_after })?;
         if !turn.is_trial() {
             return Ok(());
         }
@@ -200,7 +222,7 @@ impl Http {
     fn admit(&self, call: &'static str, now: Timestamp) -> Result<Turn<'_>, Error> {
         match self.pauses.left(call, now) {
             Some(left) => Err(Error::RateLimited { retry_after: Some(left) }),
-            None => self.breaker.admit(now).map_err(|retry_after| Error::CircuitOpen { retry_after }),
+            None => self.circuit.breaker.admit(now).map_err(|retry_after| Error::CircuitOpen { retry_after }),
         }
     }
 
