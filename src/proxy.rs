@@ -31,6 +31,7 @@ mod decision;
 pub mod edge;
 mod handshake;
 pub mod headers;
+mod leave;
 mod objected;
 pub mod redirect;
 mod refusal;
@@ -44,6 +45,7 @@ use decision::{Decision, Target};
 use edge::Ongoing;
 use handshake::is_websocket;
 use headers::Provenance;
+use leave::Leave;
 use objected::Objected;
 pub use site::Site;
 
@@ -107,7 +109,7 @@ pub struct Context {
     request_id: HeaderValue,
     client: IpAddr,
     target: Option<Target>,
-    pass: Option<Arc<Pass>>,
+    leave: Option<Arc<Leave>>,
     ongoing: Option<Arc<Ongoing>>,
     objected: Option<Objected>,
     verdict: &'static str,
@@ -118,6 +120,14 @@ pub struct Context {
 }
 
 impl Context {
+    fn pass(&self) -> Option<&Pass> {
+        self.leave.as_ref().map(|leave| leave.pass())
+    }
+
+    fn target(&self) -> Option<&Target> {
+        self.leave.as_ref().map_or(self.target.as_ref(), |leave| Some(leave.target()))
+    }
+
     /// An error once the request was told to end.
     fn must_go_on(&self) -> pingora::Result<()> {
         if self.ongoing.as_ref().is_some_and(|ongoing| ongoing.is_over()) {
@@ -182,7 +192,7 @@ impl ProxyHttp for Proxy {
             request_id: HeaderValue::from_static("-"),
             client: IpAddr::from([0, 0, 0, 0]),
             target: None,
-            pass: None,
+            leave: None,
             ongoing: None,
             objected: None,
             verdict: "broken_off",
@@ -228,10 +238,14 @@ impl ProxyHttp for Proxy {
                 if let Some(objected) = &context.objected {
                     objected.note(&request_id, &self.metrics);
                 }
-                let pass = context.pass.insert(Arc::new(pass));
+                let Some(target) = context.target.take() else {
+                    return Error::e_explain(ErrorType::InternalError, "leave to pass without a target");
+                };
+                let leave = Leave::new(pass, target, request.method.clone(), context.client);
+                let leave = context.leave.insert(Arc::new(leave));
                 // The two ends of a call may both be silent for long.
                 let is_patient = is_grpc(&request.headers) || session.is_body_empty();
-                context.ongoing = edge::forwarded(session, pass, is_patient, self.clock.now());
+                context.ongoing = edge::forwarded(session, leave, is_patient, self.clock.now());
                 return Ok(false);
             }
             Decision::Portal(target) => {
@@ -269,7 +283,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
-        let Some(pass) = &context.pass else {
+        let Some(pass) = context.pass() else {
             return Error::e_explain(ErrorType::InternalError, "a request without leave to pass");
         };
         self.forward(pass, session.req_header(), context.connects).await
@@ -281,7 +295,7 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        let (Some(pass), Some(target)) = (&context.pass, &context.target) else {
+        let (Some(pass), Some(target)) = (context.pass(), context.target()) else {
             return Error::e_explain(ErrorType::InternalError, "a request without leave to pass");
         };
         request.set_raw_path(target.path_and_query.as_bytes())?;
@@ -353,7 +367,7 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         response.remove_header("Keep-Alive");
-        if context.pass.as_ref().is_some_and(|pass| !pass.is_public()) {
+        if context.pass().is_some_and(|pass| !pass.is_public()) {
             headers::make_private(response)?;
         }
         if context.site.public_url.is_secure() && !response.headers.contains_key(header::STRICT_TRANSPORT_SECURITY) {
@@ -418,7 +432,7 @@ impl ProxyHttp for Proxy {
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         let took = self.clock.now().since(context.arrived_at);
         self.metrics.answered(context.verdict, status, took);
-        let (route, subject) = context.pass.as_ref().map_or((None, None), |pass| {
+        let (route, subject) = context.pass().map_or((None, None), |pass| {
             (Some(pass.route().name.as_str()), pass.visitor().map(|visitor| &visitor.session().identity.subject))
         });
         let objected = context.objected.as_ref();
@@ -427,8 +441,8 @@ impl ProxyHttp for Proxy {
             { request.id = context.request_id.to_str().unwrap_or_default(),
             client.address = %context.client,
             http.method = request.method.as_str(),
-            http.host = context.target.as_ref().map(|target| target.authority.as_str()),
-            http.path = context.target.as_ref().map(|target| target.path.as_str()),
+            http.host = context.target().map(|target| target.authority.as_str()),
+            http.path = context.target().map(|target| target.path.as_str()),
             http.status = status,
             verdict = context.verdict,
             route = route.or(objected.map(Objected::route)),

@@ -73,7 +73,6 @@ pub struct Pass {
     route: Arc<Route>,
     visitor: Option<Arc<Live>>,
     access: Access,
-    client: IpAddr,
     observed: Option<Objection>,
 }
 
@@ -86,17 +85,6 @@ impl Pass {
     /// Whether everybody gets the same, so that the answer is nobody's own.
     pub fn is_public(&self) -> bool {
         self.access == Access::Public
-    }
-
-    /// Whether it would be given again, at `now` and to the visitor as they are then.
-    pub fn holds_for(&self, visitor: Option<&Live>, now: Timestamp) -> bool {
-        let judgement = self.route.policy.judge(self.access, self.client, visitor.map(Who::of), now);
-        matches!(judgement, Judgement::Pass(_))
-    }
-
-    /// Whether time alone, or the visitor, can take it back.
-    pub fn can_end(&self) -> bool {
-        self.visitor.is_some() || self.route.policy.denies()
     }
 
     /// The visitor whose identity the upstream is told.
@@ -128,9 +116,7 @@ pub fn decide(route: &Arc<Route>, facts: &Facts<'_>, visitor: Option<Arc<Live>>)
     let visitor = visitor.filter(|_| access != Access::Public);
     let who = visitor.as_deref().map(Who::of);
     match route.policy.judge(access, facts.client, who, facts.now) {
-        Judgement::Pass(observed) => {
-            Verdict::Pass(Pass { route: Arc::clone(route), visitor, access, client: facts.client, observed })
-        }
+        Judgement::Pass(observed) => Verdict::Pass(Pass { route: Arc::clone(route), visitor, access, observed }),
         Judgement::SignIn => Verdict::SignIn,
         Judgement::StepUp(objection, max_age) => Verdict::StepUp(objection, max_age),
         Judgement::Refuse(objection) => Verdict::Refuse(objection),

@@ -21,7 +21,7 @@ use crate::session::Live;
 /// A request's host and path in their one spelling.
 pub(super) struct Target {
     pub(super) authority: String,
-    host: String,
+    pub(super) host: String,
     pub(super) path: CanonicalPath,
     /// Path and query, as the upstream gets them.
     pub(super) path_and_query: String,

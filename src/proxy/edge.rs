@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::access::Pass;
+use super::leave::Leave;
 use super::{Site, tls};
 use crate::clock::{Clock, Timestamp};
 
@@ -85,7 +85,7 @@ enum Phase {
     /// A request is answered.
     Busy,
     /// A request is answered by an upstream, for as long as its visitor may pass.
-    Forwarded(Arc<Pass>),
+    Forwarded(Arc<Leave>),
     /// A further request may come.
     Idle,
 }
@@ -99,13 +99,16 @@ pub(super) fn header_arrived(session: &Session) {
 }
 
 /// Notes that a request goes on to an upstream. What is given back is kept as long as that lasts.
-pub(super) fn forwarded(session: &Session, pass: &Arc<Pass>, is_patient: bool, now: Timestamp) -> Option<Arc<Ongoing>> {
+pub(super) fn forwarded(
+    session: &Session,
+    leave: &Arc<Leave>,
+    is_patient: bool,
+    now: Timestamp,
+) -> Option<Arc<Ongoing>> {
     match streams_of(session) {
-        Some(connection) => Some(connection.streams().forwarded(pass, is_patient, now)),
+        Some(connection) => Some(connection.streams().forwarded(leave, is_patient, now)),
         None => {
-            if pass.can_end() {
-                note(Phase::Forwarded(Arc::clone(pass)));
-            }
+            note(Phase::Forwarded(Arc::clone(leave)));
             None
         }
     }
@@ -228,7 +231,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
                 match phase {
                     Phase::Opened => sleep(header_timeout).await,
                     Phase::Idle => sleep(keep_alive + header_timeout).await,
-                    Phase::Forwarded(pass) => self.withdrawn(&pass).await,
+                    Phase::Forwarded(leave) => self.withdrawn(&leave).await,
                     Phase::Busy => std::future::pending().await,
                 }
             };
@@ -239,21 +242,21 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         }
     }
 
-    async fn withdrawn(&self, pass: &Arc<Pass>) {
+    async fn withdrawn(&self, leave: &Leave) {
         loop {
             sleep(REVIEW).await;
-            if !self.may_go_on(pass).await {
+            if !self.may_go_on(leave).await {
                 return;
             }
         }
     }
 
-    /// Whether the visitor's session lives, and the route would let them pass as they are by now. A store that cannot
-    /// answer ends nothing.
-    async fn may_go_on(&self, pass: &Pass) -> bool {
-        let sessions = Arc::clone(&self.threshold.site.load().sessions);
-        let visitor = match pass.visitor() {
-            Some(visitor) => match sessions.again(visitor).await {
+    /// Whether the visitor's session lives, and what is served by now would let them pass as they are by now. A store
+    /// that cannot answer ends nothing.
+    async fn may_go_on(&self, leave: &Leave) -> bool {
+        let site = self.threshold.site.load_full();
+        let visitor = match leave.pass().visitor() {
+            Some(visitor) => match site.sessions.again(visitor).await {
                 Ok(Some(visitor)) => Some(visitor),
                 Ok(None) => return false,
                 Err(error) => {
@@ -263,7 +266,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             },
             None => None,
         };
-        pass.holds_for(visitor.as_deref(), self.threshold.clock.now())
+        leave.holds(&site, visitor, self.threshold.clock.now())
     }
 
     async fn serve_streams(&self, stream: Stream, shutdown: &ShutdownWatch) {
@@ -289,7 +292,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
                 if ongoing.is_over() {
                     return;
                 }
-                if ongoing.has_stalled(self.threshold.clock.now()) || !self.may_go_on(ongoing.pass()).await {
+                if ongoing.has_stalled(self.threshold.clock.now()) || !self.may_go_on(ongoing.leave()).await {
                     ongoing.end();
                 }
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
-use crate::proxy::access::Pass;
+use crate::proxy::leave::Leave;
 
 /// A body of which nothing comes for so long is given up.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -32,9 +32,9 @@ impl Streams {
     }
 
     /// Notes that a request goes on to an upstream, until what is given back is dropped.
-    pub(super) fn forwarded(&self, pass: &Arc<Pass>, is_patient: bool, now: Timestamp) -> Arc<Ongoing> {
+    pub(super) fn forwarded(&self, leave: &Arc<Leave>, is_patient: bool, now: Timestamp) -> Arc<Ongoing> {
         let ongoing = Arc::new(Ongoing {
-            pass: Arc::clone(pass),
+            leave: Arc::clone(leave),
             is_over: AtomicBool::new(false),
             awaits_body: AtomicBool::new(!is_patient),
             stirred_at: AtomicI64::new(now.unix_millis()),
@@ -53,7 +53,7 @@ impl Streams {
 
 /// A forwarded request on its way.
 pub(in crate::proxy) struct Ongoing {
-    pass: Arc<Pass>,
+    leave: Arc<Leave>,
     is_over: AtomicBool,
     awaits_body: AtomicBool,
     stirred_at: AtomicI64,
@@ -61,8 +61,8 @@ pub(in crate::proxy) struct Ongoing {
 
 impl Ongoing {
     /// The leave that it was forwarded with.
-    pub(super) fn pass(&self) -> &Arc<Pass> {
-        &self.pass
+    pub(super) fn leave(&self) -> &Leave {
+        &self.leave
     }
 
     /// It must go on no longer.
