@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use toml::Spanned;
 
 use crate::identity::headers;
@@ -20,14 +21,18 @@ use crate::setting::{self, Span};
 use crate::{admin, issuer, mosaic, pages, session, telemetry};
 
 mod check;
+mod content;
+mod difference;
 mod place;
 mod problem;
 mod read;
 
+pub use content::Contents;
+pub use difference::{Change, difference};
 pub use problem::{Problem, Problems};
 
 /// A configuration in which every setting and every pair of settings is in order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Config {
     /// Where visitors reach the gateway; every link and redirect is made from it.
     pub public_url: Origin,
@@ -47,6 +52,8 @@ pub struct Config {
     pub admin: admin::Config,
     /// `[log]`
     pub log: telemetry::Config,
+    /// `[reload]`
+    pub reload: Reload,
     /// `[theme]`
     pub theme: pages::Theme,
     /// `[limits]`
@@ -66,10 +73,30 @@ pub struct Config {
     /// `[[route]]`, at least one for a gateway.
     pub route: Vec<route::Config>,
     /// The directory of the file, absolute: relative paths in the file start here.
+    #[serde(skip)]
     pub directory: PathBuf,
     /// The file, as it was named to the program.
+    #[serde(skip)]
     pub file: PathBuf,
+    /// What the file and those that it names held when it was read.
+    #[serde(skip)]
+    pub contents: Contents,
+    #[serde(skip)]
     warnings: Vec<Problem>,
+}
+
+/// `[reload]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reload {
+    /// Whether a change of the file, or of one that it names, is applied without being asked.
+    pub watch: bool,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Self { watch: true }
+    }
 }
 
 /// The file as serde reads it. What must be there is an `Option` all the same, so that its absence is one problem
@@ -86,6 +113,7 @@ struct Settings {
     tls: Option<Table<proxy::tls::Config>>,
     admin: Table<admin::Config>,
     log: Table<telemetry::Config>,
+    reload: Table<Reload>,
     theme: Table<pages::Theme>,
     limits: Table<proxy::Limits>,
     sign_in: Table<sign_in::Config>,
@@ -113,6 +141,7 @@ impl Default for Settings {
             tls: None,
             admin: Table::default(),
             log: Table::default(),
+            reload: Table::default(),
             theme: Table::default(),
             limits: Table::default(),
             sign_in: Table::default(),
@@ -176,6 +205,10 @@ impl Config {
         let Some(table) = table else { return Err(Problems::new(problems)) };
         let places = place::Places::new(path, text, table.get_ref());
         let directory = directory_of(path);
+        if directory.to_str().is_none() {
+            let message = "is in a folder whose name is not UTF-8".to_owned();
+            problems.push(Problem::of_file(path.to_owned(), message, Some("move it into another folder")));
+        }
         let Some(settings) = read::settings(table, &places, &mut problems) else {
             return Err(Problems::new(problems));
         };
@@ -184,10 +217,17 @@ impl Config {
         problem::in_order(&mut findings.warnings);
         match settings.public_url.clone() {
             Some(public_url) if problems.is_empty() => {
-                Ok(settings.into_config(public_url, directory, path.to_owned(), findings.warnings))
+                let mut config = settings.into_config(public_url, directory, path.to_owned(), findings.warnings);
+                config.contents = Contents::of(&config, text);
+                Ok(config)
             }
             _ => Err(Problems::new(problems)),
         }
+    }
+
+    /// The same as values, by section.
+    fn values(&self) -> Value {
+        serde_json::to_value(self).expect("`parse_for` refuses a folder whose name is not text, and all else is text")
     }
 
     /// What is allowed and yet probably not meant, in the order of the file.
@@ -208,6 +248,7 @@ impl Settings {
             tls: self.tls.map(|tls| tls.0),
             admin: self.admin.0,
             log: self.log.0,
+            reload: self.reload.0,
             theme: self.theme.0,
             limits: self.limits.0,
             sign_in: self.sign_in.0,
@@ -219,6 +260,7 @@ impl Settings {
             route: self.route.into_iter().map(|route| route.into_inner().0).collect(),
             directory,
             file,
+            contents: Contents::default(),
             warnings,
         };
         // The parts know nothing of where the file is.

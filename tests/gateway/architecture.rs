@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("session", "agent clock identity mosaic secret setting store"),
     ("portal", "agent clock identity mosaic origin pages secret session setting store telemetry"),
     ("proxy", "clock identity origin pages pem portal secret session setting telemetry"),
-    ("config", "admin identity issuer mosaic origin pages portal proxy session setting telemetry"),
+    ("config", "admin identity issuer mosaic origin pages portal proxy secret session setting telemetry"),
     (
         "gateway",
         "admin clock config demo identity issuer mosaic origin pages portal proxy secret session store telemetry",

@@ -89,7 +89,7 @@ fn the_reference_runs_as_it_stands() {
 }
 
 /// Every table of the file: how a wrong name gets into it, and the header below which its settings stand.
-const TABLES: [(&str, &str); 20] = [
+const TABLES: [(&str, &str); 21] = [
     ("zz = 0\n{LEAST}", ""),
     ("{LEAST}[tls]\ncertificate = 'x'\nzz = 0", "# [tls]"),
     ("{LEAST}[[tls.additional]]\ncertificate = 'x'\nzz = 0", "# [[tls.additional]]"),
@@ -106,6 +106,7 @@ const TABLES: [(&str, &str); 20] = [
     ("[issuer.mail]\nzz = 0", "# [issuer.mail]"),
     ("{LEAST}[identity_headers]\nzz = 0", "[identity_headers]"),
     ("{LEAST}[[issuer.user]]\nemail = 'b@example.com'\nzz = 0", "# [[issuer.user]]"),
+    ("{LEAST}[reload]\nzz = 0", "[reload]"),
     ("{LEAST}[issuer.tls]\ncertificate = 'x'\nzz = 0", "# [issuer.tls]"),
     ("{LEAST}[[issuer.client]]\nid = 'x'\nzz = 0", "# [[issuer.client]]"),
     ("{LEAST}zz = 0", "[[route]]"),
@@ -222,6 +223,7 @@ fn sections(config: &Config) -> Vec<(&'static str, Value)> {
         ("", top),
         ("[admin]", json(&config.admin)),
         ("[log]", json(&config.log)),
+        ("[reload]", json(&config.reload)),
         ("[theme]", json(&config.theme)),
         ("[limits]", json(&config.limits)),
         ("[sign_in]", json(&config.sign_in)),
@@ -325,6 +327,17 @@ fn a_file_that_cannot_be_read_says_why() {
     check(
         &scratch.file("latin-1.toml", b"a = 1\nb = \"caf\xe9\"\n"),
         ":2:9: is not UTF-8 text\n  hint: save the file as UTF-8",
+    );
+}
+
+#[test]
+fn a_folder_whose_name_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let file = Path::new(std::ffi::OsStr::from_bytes(b"/\xff/gateway.toml"));
+    let problems = Config::parse(LEAST, file).expect_err("its paths could not be compared").to_string();
+    assert!(
+        problems.contains("is in a folder whose name is not UTF-8\n  hint: move it into another folder"),
+        "{problems}"
     );
 }
 
