@@ -8,37 +8,36 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin, Readiness};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::identity::headers::{BadHeaderName, Plan};
-use crate::identity::{ClaimPath, IdentifierKind};
+use crate::identity::headers::BadHeaderName;
 use crate::issuer::Issuer;
-use crate::mosaic::{self, BadConnection, ClaimsRequest, EmailTemplate, Mosaic};
+use crate::mosaic::{self, BadConnection};
 use crate::pages::{self, Pages};
-use crate::portal::organization::Organizations;
-use crate::portal::{self, Parts, Portal};
-use crate::proxy::access::Rule;
-use crate::proxy::headers::Managed;
-use crate::proxy::route::{self, Table};
 use crate::proxy::upstream::BadUpstream;
 use crate::proxy::{Site, tls};
-use crate::session::cookie::Jar;
-use crate::session::{Admission, Chain, Sessions};
-use crate::store::{self, Shared};
+use crate::setting::Span;
+use crate::store::{self, OpenError, Shared};
 use crate::telemetry::Metrics;
-use crate::{demo, store::OpenError};
 
 pub mod administration;
 mod alone;
+mod demo;
 mod embedded;
 mod front;
 mod late;
+mod parts;
+mod reload;
+mod waiting;
 
 pub use alone::{RunningIssuer, start_issuer, start_issuer_with};
 use embedded::Embedded;
 use front::Front;
+use parts::{Ground, Parts};
+pub use reload::{NotReloaded, Reloaded};
 
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -145,14 +144,28 @@ pub struct Running {
     stop: watch::Sender<bool>,
     /// Tells everything that open requests may still need: the issuer, the demo, health.
     close: watch::Sender<bool>,
-    stop_timeout: Duration,
-    readiness: Readiness,
     front: Front,
-    portal: Arc<Portal>,
-    sessions: Arc<Sessions>,
+    site: Arc<ArcSwap<Site>>,
+    ground: Ground,
+    parts: tokio::sync::Mutex<Parts>,
     /// Sends the built-in issuer's mail, with one.
     mailing: Option<JoinHandle<()>>,
-    helpers: Vec<JoinHandle<()>>,
+    helpers: Vec<Background>,
+}
+
+/// A task that ends with what it is for.
+struct Background(JoinHandle<()>);
+
+impl Background {
+    fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Arc<Self> {
+        Arc::new(Self(tokio::spawn(task)))
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// How long a failed background task rests before it is tried again.
@@ -189,50 +202,27 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
     let readiness = Readiness::new(&["store", "mosaic"]);
     let (stop, stopping) = watch::channel(false);
     let (close, closing) = watch::channel(false);
-    let mut helpers = Vec::new();
 
-    let (mut connection, embedded) = match &config.mosaic {
-        Some(mosaic) => (mosaic.connection()?, None),
+    let embedded = match &config.mosaic {
+        Some(_) => None,
         None => {
             let embedded = Embedded::new(config, &store, &clock, &pages)?;
             embedded.make().await;
-            (embedded.connection(), Some(embedded))
+            Some(embedded)
         }
     };
-    connection.wording.claims = claims_wanted(config);
-    let mosaic = Mosaic::new(connection, clock.clone(), Arc::clone(&metrics))?;
-    let plan = Plan::new(&config.identity_headers)?;
-    let managed = Managed::new(&plan);
-    let jar = Jar::new(config.public_url.is_secure());
-    let admission = Admission { allow: config.sign_in.allow.clone(), identifier: config.sign_in.identifier.clone() };
-    let sessions =
-        Sessions::new(Arc::clone(&store), clock.clone(), mosaic.clone(), plan, jar, &config.session, admission);
-    let portal = Portal::new(Parts {
-        public_url: config.public_url.clone(),
-        pages: Arc::clone(&pages),
-        sessions: Arc::clone(&sessions),
-        store: Arc::clone(&store),
-        mosaic: mosaic.clone(),
+    let ground = Ground {
+        store,
         clock: clock.clone(),
-        sign_in: config.sign_in.clone(),
-        sign_up: config.sign_up.clone(),
-        options: options(config),
         metrics: Arc::clone(&metrics),
-    });
-    let demo = start_demo(config, &pages, &closing, &mut helpers)?;
-    let site = Site {
-        public_url: config.public_url.clone(),
-        routes: Table::new(&config.route, &config.public_url, demo)?,
-        managed,
-        sessions: Arc::clone(&sessions),
-        portal: portal.router(embedded.as_ref().map(Embedded::pages).unwrap_or_default()),
-        pages,
-        limits: config.limits.clone(),
-        trusted_proxies: config.trusted_proxies.clone(),
-        proxy_protocol: config.proxy_protocol.clone(),
-        tls: config.tls.as_ref().map(tls::Config::server).transpose()?,
+        readiness: readiness.clone(),
+        tasks: TaskTracker::new(),
+        closing: closing.clone(),
+        issuer: embedded.as_ref().map(|embedded| (embedded.connection(), embedded.pages())),
     };
-    let site = Arc::new(ArcSwap::from_pointee(site));
+    let parts = Parts::new(&ground, config, pages)?;
+    let site = Arc::new(ArcSwap::from_pointee(parts.site(&ground)?));
+    metrics.configured(&config.contents.short_hash(), clock.now().unix_seconds());
 
     let address = local_address(&listener, config.listen);
     let redirect_address = redirect_listener.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -240,17 +230,14 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
     let admin_address = local_address(&admin_listener, config.admin.listen);
     let admin =
         Admin { readiness: readiness.clone(), metrics: Arc::clone(&metrics), hosts: config.admin.hosts.clone() };
-    helpers.push(serve(admin_listener, admin::router(admin), closing.clone()));
+    let mut helpers = vec![serve(admin_listener, admin::router(admin), closing.clone())];
     let issuer_address = embedded.as_ref().map(Embedded::address);
     let open_issuer_address = embedded.as_ref().and_then(Embedded::open_address);
     let mailing = embedded.map(|embedded| {
-        let (mailing, served) = embedded.serve(&closing, metrics, readiness.clone());
+        let (mailing, served) = embedded.serve(&closing, metrics, readiness);
         helpers.extend(served);
         mailing
     });
-    helpers.push(tokio::spawn(listen_for_ends(Arc::clone(&sessions), closing.clone())));
-    helpers.push(tokio::spawn(watch_readiness(readiness.clone(), store, mosaic, closing)));
-    let stop_timeout = config.stop_timeout.0;
     Ok(Running {
         address,
         redirect_address,
@@ -259,13 +246,12 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         open_issuer_address,
         stop,
         close,
-        stop_timeout,
-        readiness,
         front,
-        portal,
-        sessions,
+        site,
+        ground,
+        parts: tokio::sync::Mutex::new(parts),
         mailing,
-        helpers,
+        helpers: helpers.into_iter().map(Background).collect(),
     })
 }
 
@@ -278,67 +264,36 @@ impl Running {
     /// Waits until everything that was begun in the background is done: links being sent, sessions being renewed
     /// or ended.
     pub async fn settle(&self) {
-        self.portal.settle().await;
-        self.sessions.settle().await;
+        self.ground.settle().await;
+    }
+
+    /// How long open requests may go on when the gateway stops.
+    pub async fn stop_timeout(&self) -> Span {
+        self.parts.lock().await.config.stop_timeout
     }
 
     /// Stops: no new connection, open requests go on for a while, and what was begun is finished.
     pub async fn stop(mut self) {
-        self.readiness.stopping();
+        let parts = self.parts.into_inner();
+        let stop_timeout = parts.config.stop_timeout.0;
+        self.ground.readiness.stopping();
         self.stop.send_replace(true);
         self.front.closed().await;
         self.front.close_idle().await;
-        if tokio::time::timeout(self.stop_timeout, self.front.connections().closed()).await.is_err() {
+        if tokio::time::timeout(stop_timeout, self.front.connections().closed()).await.is_err() {
             tracing::warn!(connections = self.front.connections().open(), "stopped with connections open");
         }
-        let settled = async {
-            self.portal.settle().await;
-            self.sessions.settle().await;
-        };
-        if tokio::time::timeout(self.stop_timeout, settled).await.is_err() {
+        if tokio::time::timeout(stop_timeout, self.ground.settle()).await.is_err() {
             tracing::warn!("stopped with work under way");
         }
         self.close.send_replace(true);
         if let Some(mut mailing) = self.mailing
-            && tokio::time::timeout(self.stop_timeout, &mut mailing).await.is_err()
+            && tokio::time::timeout(stop_timeout, &mut mailing).await.is_err()
         {
             tracing::warn!("stopped while mail was being sent; it is sent again");
             mailing.abort();
         }
-        for helper in self.helpers {
-            helper.abort();
-        }
-    }
-}
-
-/// The claims that headers and rules need beyond the usual ones.
-fn claims_wanted(config: &Config) -> ClaimsRequest {
-    let rules = config.route.iter().flat_map(route::Config::rules);
-    let mut wanted: Vec<ClaimPath> = rules.flat_map(Rule::needed_claims).collect();
-    wanted.extend(config.identity_headers.extra.values().cloned());
-    if config.sign_in.identifier == IdentifierKind::PhoneNumber {
-        wanted.extend(
-            ["phone_number", "phone_number_verified"].map(str::to_owned).map(ClaimPath::try_from).into_iter().flatten(),
-        );
-    }
-    ClaimsRequest::new(&wanted)
-}
-
-/// What the portal does otherwise before Mosaic than before the built-in issuer, whose mails have the gateway's texts
-/// by themselves and bring a code beside the link.
-fn options(config: &Config) -> portal::Options {
-    let Some(mosaic) = &config.mosaic else {
-        return portal::Options { code_comes_with_link: true, ..portal::Options::default() };
-    };
-    portal::Options {
-        organizations: Organizations {
-            fixed: mosaic.organization.clone(),
-            by_host: mosaic.organization_by_host.clone(),
-            from_link: mosaic.organization_from_link,
-        },
-        device_ids: mosaic.device_ids,
-        own_mail_texts: mosaic.email_template == EmailTemplate::Gateway,
-        ..portal::Options::default()
+        drop((parts, self.helpers));
     }
 }
 
@@ -367,57 +322,4 @@ fn serve(listener: TcpListener, router: axum::Router, mut stopping: watch::Recei
             tracing::error!(%error, "failed to serve a listener of the gateway's own");
         }
     })
-}
-
-/// The demo application, where a route wants it.
-fn start_demo(
-    config: &Config,
-    pages: &Arc<Pages>,
-    stopping: &watch::Receiver<bool>,
-    helpers: &mut Vec<JoinHandle<()>>,
-) -> Result<Option<SocketAddr>, Error> {
-    if !config.route.iter().any(|route| route.upstream.as_deref() == Some("demo")) {
-        return Ok(None);
-    }
-    let listener = bind("route.upstream", loopback())?;
-    let address = local_address(&listener, loopback());
-    helpers.push(serve(listener, demo::router(Arc::clone(pages)), stopping.clone()));
-    Ok(Some(address))
-}
-
-/// Hears of sessions that others ended; without the store that waits, and what is in memory is soon not believed.
-async fn listen_for_ends(sessions: Arc<Sessions>, mut stopping: watch::Receiver<bool>) {
-    loop {
-        let listening = Arc::clone(&sessions).listen();
-        let heard = tokio::select! {
-            heard = listening => heard,
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-        };
-        if let Err(error) = heard {
-            tracing::debug!(error = %Chain(&error), "failed to listen for ended sessions");
-        }
-        tokio::time::sleep(RETRY).await;
-    }
-}
-
-/// Asks now and then whether the store and Mosaic answer.
-async fn watch_readiness(readiness: Readiness, store: Shared, mosaic: Mosaic, mut stopping: watch::Receiver<bool>) {
-    let mut retry = RETRY;
-    loop {
-        let stored = store.get("readiness").await.map(drop);
-        readiness.set("store", stored.map_err(|error| Chain(&error).to_string()));
-        let probed = mosaic.probe().await;
-        let ready = probed.is_ok();
-        readiness.set("mosaic", probed.map_err(|error| Chain(&error).to_string()));
-        let limited = mosaic
-            .links_are_paused()
-            .map(|left| format!("too many links for Mosaic: it wants none for {} seconds more", left.as_secs().max(1)));
-        readiness.warn("mosaic", limited);
-        let pause = if ready { READINESS } else { retry };
-        retry = if ready { RETRY } else { (retry * 2).min(LONGEST_RETRY) };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-        }
-    }
 }

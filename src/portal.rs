@@ -64,6 +64,8 @@ pub struct Parts {
     pub options: Options,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What goes on in the background, to be waited for.
+    pub tasks: TaskTracker,
 }
 
 /// What depends on who signs visitors in: Mosaic, or the built-in issuer.
@@ -119,7 +121,7 @@ impl Portal {
             sign_up: parts.sign_up,
             options: parts.options,
             metrics: parts.metrics,
-            tasks: TaskTracker::new(),
+            tasks: parts.tasks,
         })
     }
 
@@ -140,13 +142,6 @@ impl Portal {
             .merge(assets(&self.pages));
         let (pages, public_url) = (Arc::clone(&self.pages), self.public_url.clone());
         Dress { pages, public_url, clock: self.clock.clone() }.put_on(router)
-    }
-
-    /// Waits for links that are being sent in the background.
-    pub async fn settle(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
-        self.tasks.reopen();
     }
 
     fn refuser<'a>(&'a self, visit: &'a Visit) -> Refuser<'a> {

@@ -130,6 +130,22 @@ pub struct Sessions {
     tasks: TaskTracker,
 }
 
+/// What sessions are made of, beside their settings.
+pub struct Parts {
+    /// The store.
+    pub store: Shared,
+    /// The time.
+    pub clock: Clock,
+    /// The client of Mosaic or of the built-in issuer.
+    pub mosaic: Mosaic,
+    /// What upstreams are told.
+    pub plan: Plan,
+    /// How cookies are written.
+    pub jar: Jar,
+    /// What goes on in the background, to be waited for: renewals, notes of use, the ends of sessions at Mosaic.
+    pub tasks: TaskTracker,
+}
+
 /// Who may be signed in.
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
@@ -185,29 +201,21 @@ impl Found {
 }
 
 impl Sessions {
-    /// The sessions in `store` of those whom `admission` names. Nothing is read before the first request.
-    pub fn new(
-        store: Shared,
-        clock: Clock,
-        mosaic: Mosaic,
-        plan: Plan,
-        jar: Jar,
-        config: &Config,
-        admission: Admission,
-    ) -> Arc<Self> {
+    /// The sessions in the store of those whom `admission` names. Nothing is read before the first request.
+    pub fn new(parts: Parts, config: &Config, admission: Admission) -> Arc<Self> {
         Arc::new(Self {
-            ring: KeyRing::new(Arc::clone(&store)),
-            store,
-            clock,
-            mosaic,
-            plan,
-            jar,
+            ring: KeyRing::new(Arc::clone(&parts.store)),
+            store: parts.store,
+            clock: parts.clock,
+            mosaic: parts.mosaic,
+            plan: parts.plan,
+            jar: parts.jar,
             lifetime: config.lifetime.0,
             idle_timeout: config.idle_timeout.0,
             admission,
             renewal: config.renewal,
             cache: cache::Cache::new(),
-            tasks: TaskTracker::new(),
+            tasks: parts.tasks,
         })
     }
 

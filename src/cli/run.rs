@@ -9,9 +9,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::output::{fail, say};
 use super::{FAILED, WRONG, load};
 use crate::clock::Clock;
-use crate::config::{Config, Purpose};
+use crate::config::{Config, Problems, Purpose};
 use crate::gateway::{self, Running, RunningIssuer};
+use crate::setting::Span;
 use crate::telemetry;
+
+mod reloading;
+mod supervisor;
+
+use reloading::Reloading;
 
 /// Runs what the file is for until it is told to stop.
 pub(super) fn run(file: &Path, purpose: Purpose) -> ExitCode {
@@ -48,14 +54,14 @@ pub(super) fn in_runtime(config: &Config, task: impl Future<Output = ExitCode>) 
 /// What was started, and can be stopped.
 enum Started {
     Gateway(Box<Running>),
-    Issuer(RunningIssuer),
+    Issuer(Box<RunningIssuer>),
 }
 
 impl Started {
     async fn start(config: &Config, purpose: Purpose) -> Result<Self, gateway::Error> {
         Ok(match purpose {
             Purpose::Gateway => Self::Gateway(Box::new(gateway::start(config, Clock::system()).await?)),
-            Purpose::IssuerAlone => Self::Issuer(gateway::start_issuer(config, Clock::system()).await?),
+            Purpose::IssuerAlone => Self::Issuer(Box::new(gateway::start_issuer(config, Clock::system()).await?)),
         })
     }
 
@@ -63,6 +69,22 @@ impl Started {
         match self {
             Self::Gateway(running) => greet(config, running),
             Self::Issuer(running) => greet_issuer(config, running),
+        }
+    }
+
+    /// Says itself what came of it.
+    async fn reload(&mut self, read: Result<Config, Problems>) {
+        match self {
+            Self::Gateway(running) => drop(running.reload(read).await),
+            Self::Issuer(running) => drop(running.reload(read)),
+        }
+    }
+
+    /// How long open requests may go on.
+    async fn stop_timeout(&self) -> Span {
+        match self {
+            Self::Gateway(running) => running.stop_timeout().await,
+            Self::Issuer(running) => running.stop_timeout(),
         }
     }
 
@@ -81,16 +103,28 @@ async fn serve(config: &Config, purpose: Purpose) -> ExitCode {
         (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
         (Err(error), _) | (_, Err(error)) => return fail(&error, None, FAILED),
     };
-    let running = match Started::start(config, purpose).await {
+    let mut reloading = match Reloading::new(config, purpose) {
+        Ok(reloading) => reloading,
+        Err(error) => return fail(&error, None, FAILED),
+    };
+    let mut running = match Started::start(config, purpose).await {
         Ok(running) => running,
         Err(error) => return fail(&error, error.hint().as_deref(), FAILED),
     };
     running.greet(config);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    supervisor::ready();
+    loop {
+        let read = tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            read = reloading.next() => read,
+        };
+        supervisor::reloading();
+        running.reload(read).await;
+        supervisor::ready();
     }
-    tracing::info!("stopping: open requests have {}", config.stop_timeout);
+    supervisor::stopping();
+    tracing::info!("stopping: open requests have {}", running.stop_timeout().await);
     tokio::select! {
         () = running.stop() => tracing::info!("stopped"),
         _ = terminate.recv() => tracing::warn!("stopped at once"),

@@ -34,7 +34,8 @@ impl std::fmt::Debug for Hash {
 }
 
 /// Settings that name a file or a folder and do not say so by ending in `_file`.
-const NAMES_OF_FILES: [&str; 5] = ["logo", "templates", "certificate", "private_key", "client_ca"];
+const NAMES_OF_FILES: [&str; 6] =
+    ["logo", "templates", "certificate", "private_key", "client_ca", "client_authorities"];
 
 impl Contents {
     /// Those of a configuration that was read from `text`.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use super::embedded::Embedded;
 use super::install_crypto;
@@ -14,7 +15,7 @@ use crate::issuer;
 use crate::mosaic::Mosaic;
 use crate::pages::Pages;
 use crate::session::cookie::Jar;
-use crate::session::{Admission, Sessions};
+use crate::session::{self, Admission, Sessions};
 use crate::store::{self, Location, Shared};
 use crate::telemetry::Metrics;
 
@@ -134,9 +135,16 @@ impl Administration {
         let store = open_store(config, &clock)?;
         let users = Users::on(config, clock.clone(), Some(Arc::clone(&store))).await?;
         let plan = Plan::new(&config.identity_headers).map_err(super::Error::from)?;
-        let (mosaic, jar) = (users.mosaic.clone(), Jar::new(config.public_url.is_secure()));
+        let parts = session::Parts {
+            store,
+            clock,
+            mosaic: users.mosaic.clone(),
+            plan,
+            jar: Jar::new(config.public_url.is_secure()),
+            tasks: TaskTracker::new(),
+        };
         // Nobody is signed in by a command.
-        let sessions = Sessions::new(store, clock, mosaic, plan, jar, &config.session, Admission::default());
+        let sessions = Sessions::new(parts, &config.session, Admission::default());
         Ok(Self { users, sessions })
     }
 }

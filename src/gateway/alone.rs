@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::connect_info::ConnectInfo;
@@ -14,10 +13,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::late::{self, Late};
+use super::reload::{NotReloaded, Reloaded};
 use super::{Error, READINESS, RETRY, bind, local_address, serve};
 use crate::admin::{self, Admin, Readiness};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Problems};
 use crate::issuer::Settings;
 use crate::issuer::tls::Peer;
 use crate::origin::{Authority, Origin};
@@ -26,8 +26,9 @@ use crate::portal::answer::{Failure, Refusal};
 use crate::portal::{Dress, Visit, assets};
 use crate::secret::{base64url, random_bytes};
 use crate::session::Chain;
+use crate::setting::Span;
 use crate::store::{self, Shared};
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 
 /// An issuer that serves requests.
 pub struct RunningIssuer {
@@ -37,7 +38,9 @@ pub struct RunningIssuer {
     pub admin_address: SocketAddr,
     stop: watch::Sender<bool>,
     close: watch::Sender<bool>,
-    stop_timeout: Duration,
+    config: Config,
+    metrics: Arc<Metrics>,
+    clock: Clock,
     readiness: Readiness,
     served: JoinHandle<()>,
     /// Ends by itself once the mails that are being sent have arrived.
@@ -86,16 +89,30 @@ pub async fn start_issuer_with(config: &Config, clock: Clock, store: Shared) -> 
     if let Err(error) = late.make().await {
         tracing::warn!(error = %Chain(&error), "failed to start the issuer");
     }
-    let dress = Dress { pages, public_url: config.public_url.clone(), clock };
+    metrics.configured(&config.contents.short_hash(), clock.now().unix_seconds());
+    let dress = Dress { pages, public_url: config.public_url.clone(), clock: clock.clone() };
     let served = late::serve_others(listener, router(&late, dress), &config.trusted_proxies, stopping);
     let mailing = tokio::spawn(late.clone().run(closing.clone(), Arc::clone(&metrics), readiness.clone()));
-    let admin = Admin { readiness: readiness.clone(), metrics, hosts: config.admin.hosts.clone() };
+    let admin =
+        Admin { readiness: readiness.clone(), metrics: Arc::clone(&metrics), hosts: config.admin.hosts.clone() };
     let helpers = vec![
         serve(admin_listener, admin::router(admin), closing.clone()),
         tokio::spawn(watch_readiness(readiness.clone(), store, late, closing)),
     ];
-    let stop_timeout = config.stop_timeout.0;
-    Ok(RunningIssuer { address, admin_address, stop, close, stop_timeout, readiness, served, mailing, helpers })
+    let config = config.clone();
+    Ok(RunningIssuer {
+        address,
+        admin_address,
+        stop,
+        close,
+        config,
+        metrics,
+        clock,
+        readiness,
+        served,
+        mailing,
+        helpers,
+    })
 }
 
 /// The API on every host; the pages where the links in mails lead.
@@ -142,18 +159,45 @@ async fn watch_readiness(readiness: Readiness, store: Shared, late: Late, mut st
 }
 
 impl RunningIssuer {
+    /// Goes over to the log level of a configuration that was read just now; everything else of it is what the issuer is
+    /// made of, and waits for a restart. Says in the log what is different.
+    ///
+    /// # Errors
+    /// Why the issuer goes on as it was.
+    pub fn reload(&mut self, read: Result<Config, Problems>) -> Result<Reloaded, NotReloaded> {
+        let following = |wanted: Config| {
+            let mut config = self.config.clone();
+            config.log.level.clone_from(&wanted.log.level);
+            telemetry::follow(&config.log).map_err(Error::from)?;
+            Ok((config, wanted))
+        };
+        let (metrics, readiness) = (&self.metrics, &self.readiness);
+        let (config, wanted) =
+            read.map_err(NotReloaded::from).and_then(following).inspect_err(|why| why.tell(metrics, readiness))?;
+        let reloaded = Reloaded::new(&self.config, &config, &wanted);
+        reloaded.tell(&wanted, metrics, readiness, &self.clock);
+        self.config = config;
+        Ok(reloaded)
+    }
+
+    /// How long open requests may go on when the issuer stops.
+    pub const fn stop_timeout(&self) -> Span {
+        self.config.stop_timeout
+    }
+
     /// Stops: no new connection, and open requests go on for a while.
     pub async fn stop(self) {
         self.readiness.stopping();
         self.stop.send_replace(true);
+        let stop_timeout = self.config.stop_timeout.0;
         let abort = self.served.abort_handle();
-        if tokio::time::timeout(self.stop_timeout, self.served).await.is_err() {
+        if tokio::time::timeout(stop_timeout, self.served).await.is_err() {
             tracing::warn!("stopped with requests open");
             abort.abort();
         }
         self.close.send_replace(true);
         let mailing = self.mailing.abort_handle();
-        if tokio::time::timeout(self.stop_timeout, self.mailing).await.is_err() {
+        if tokio::time::timeout(stop_timeout, self.mailing).await.is_err() {
             tracing::warn!("stopped while mail was being sent; it goes out after the next start");
             mailing.abort();
         }

@@ -33,10 +33,10 @@ const ARROWS: &[(&str, &str)] = &[
     ("config", "admin identity issuer mosaic origin pages portal proxy secret session setting telemetry"),
     (
         "gateway",
-        "admin clock config demo identity issuer mosaic origin pages portal proxy secret session store telemetry",
+        "admin clock config demo identity issuer mosaic origin pages portal proxy secret session setting store telemetry",
     ),
     ("doctor", "clock config gateway identity mosaic origin portal proxy secret session store"),
-    ("cli", "clock config doctor gateway identity mosaic secret session telemetry"),
+    ("cli", "clock config doctor gateway identity mosaic secret session setting telemetry"),
 ];
 
 /// The homes of the outside packages: files, and with a star a module with all below it.
@@ -65,6 +65,7 @@ const HOMES: &[(&str, &str)] = &[
         "rustls",
         "doctor/web.rs gateway.rs issuer/client* issuer/tls* mosaic/client_authentication* mosaic/key_set/tests.rs pem.rs proxy/tls.rs",
     ),
+    ("sd_notify", "cli/run/supervisor.rs"),
     ("tokio_rustls", "doctor/web.rs issuer/tls/listener.rs"),
     ("tracing_subscriber", "telemetry.rs"),
     ("utoipa", "issuer*"),

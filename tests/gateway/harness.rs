@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode};
 use linkgate::clock::{Clock, Timestamp};
 use linkgate::config::Config;
-use linkgate::gateway::{self, Running};
+use linkgate::gateway::{self, NotReloaded, Reloaded, Running};
 use linkgate::secret::random_bytes;
 use linkgate::store::Shared;
 use linkgate::store::memory::Memory;
@@ -75,6 +75,8 @@ pub(crate) struct Gate {
     pub(crate) recorder: Recorder,
     /// How visitors speak TLS with it, where it does.
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
+    /// The configuration that it started with.
+    pub(crate) text: String,
 }
 
 impl Gate {
@@ -96,11 +98,22 @@ impl Gate {
         let text = change(configuration(recorder.address));
         let config = parse(&text);
         let running = gateway::start_with(&config, clock.clone(), Arc::clone(&store)).await.unwrap();
-        let gate = Self { running, clock, store, recorder, tls: None };
+        let gate = Self { running, clock, store, recorder, tls: None, text };
         if config.issuer.is_some() {
             gate.ready().await;
         }
         gate
+    }
+
+    /// Has the gateway go over to a change of the configuration that it started with.
+    pub(crate) async fn try_reload(&self, change: impl FnOnce(&str) -> String) -> Result<Reloaded, NotReloaded> {
+        self.running.reload(Config::parse(&change(&self.text), Path::new("story/gateway.toml"))).await
+    }
+
+    /// The same with one that it must take; gives what it says to be different, and what to be waiting.
+    pub(crate) async fn reload(&self, change: impl FnOnce(&str) -> String) -> [Vec<String>; 2] {
+        let reloaded = self.try_reload(change).await.unwrap_or_else(|error| panic!("{error}: {error:?}"));
+        [reloaded.applied, reloaded.waiting].map(|changes| changes.iter().map(ToString::to_string).collect())
     }
 
     /// Waits until the gateway says that it is ready.

@@ -34,6 +34,7 @@ mod recorder;
 mod redis_server;
 mod refresh;
 mod refusals;
+mod reload;
 mod renewal;
 mod return_targets;
 mod sessions;

@@ -20,6 +20,7 @@ mod commands;
 mod directory;
 mod doctor;
 mod import;
+mod reloading;
 mod restarting;
 mod running;
 mod sessions;

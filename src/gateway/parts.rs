@@ -1,0 +1,277 @@
+//! What is made from a configuration, and made anew where another configuration has it otherwise. What a part has in
+//! memory is kept as long as what it is made of stays the same.
+
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use super::demo::Demo;
+use super::{Background, Error, LONGEST_RETRY, READINESS, RETRY};
+use crate::admin::Readiness;
+use crate::clock::Clock;
+use crate::config::{Change, Config};
+use crate::identity::headers::Plan;
+use crate::identity::{ClaimPath, IdentifierKind};
+use crate::mosaic::{ClaimsRequest, Connection, EmailTemplate, Mosaic};
+use crate::pages::Pages;
+use crate::portal::organization::Organizations;
+use crate::portal::{self, Portal};
+use crate::proxy::access::Rule;
+use crate::proxy::headers::Managed;
+use crate::proxy::route::{self, Table};
+use crate::proxy::{Site, tls};
+use crate::session::cookie::Jar;
+use crate::session::{self, Admission, Chain, Sessions};
+use crate::store::Shared;
+use crate::telemetry::Metrics;
+
+/// What stays as long as the program runs.
+pub(super) struct Ground {
+    pub(super) store: Shared,
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) readiness: Readiness,
+    /// What portals and sessions, the present ones and those before, do in the background.
+    pub(super) tasks: TaskTracker,
+    /// Tells when everything ends.
+    pub(super) closing: watch::Receiver<bool>,
+    /// How the built-in issuer is called, and its pages, with one.
+    pub(super) issuer: Option<(Connection, Router)>,
+}
+
+/// The parts that serve requests.
+pub(super) struct Parts {
+    pub(super) config: Config,
+    pages: Arc<Pages>,
+    claims: ClaimsRequest,
+    mosaic: Mosaic,
+    sessions: Arc<Sessions>,
+    portal: Arc<Portal>,
+    demo: Option<Demo>,
+    /// Hears of sessions that others ended.
+    ends: Arc<Background>,
+    /// Looks after the store and Mosaic.
+    health: Arc<Background>,
+}
+
+impl Parts {
+    /// The parts of a configuration.
+    ///
+    /// # Errors
+    /// When one of them cannot be made.
+    pub(super) fn new(ground: &Ground, config: &Config, pages: Arc<Pages>) -> Result<Self, Error> {
+        let claims = claims_wanted(config);
+        let mosaic = ground.mosaic(config, claims.clone())?;
+        let sessions = ground.sessions(config, &mosaic)?;
+        Ok(Self {
+            config: config.clone(),
+            portal: ground.portal(config, &pages, &mosaic, &sessions),
+            demo: wants_demo(config).then(|| Demo::start(&pages, &ground.closing)).transpose()?,
+            ends: ground.listen_for_ends(&sessions),
+            health: ground.watch_readiness(&mosaic),
+            pages,
+            claims,
+            mosaic,
+            sessions,
+        })
+    }
+
+    /// The parts of `config`, which differs from that of these parts by `changes`. Until they are used, everything is
+    /// as it was.
+    ///
+    /// # Errors
+    /// As [`Parts::new`].
+    pub(super) fn next(&self, ground: &Ground, config: &Config, changes: &[Change]) -> Result<Self, Error> {
+        let touched = |settings: &[&str]| changes.iter().any(|change| settings.iter().any(|name| change.is_of(name)));
+        let pages = if touched(&["theme", "public_url"]) {
+            Arc::new(Pages::new(&config.theme, &config.public_url, &config.directory)?)
+        } else {
+            Arc::clone(&self.pages)
+        };
+        let claims = claims_wanted(config);
+        let is_other_mosaic = touched(&["mosaic"]) || claims != self.claims;
+        let (mosaic, health) = if is_other_mosaic {
+            let mosaic = ground.mosaic(config, claims.clone())?;
+            let health = ground.watch_readiness(&mosaic);
+            (mosaic, health)
+        } else {
+            (self.mosaic.clone(), Arc::clone(&self.health))
+        };
+        let of_sessions = ["public_url", "identity_headers", "session", "sign_in.allow", "sign_in.identifier"];
+        let (sessions, ends) = if is_other_mosaic || touched(&of_sessions) {
+            let sessions = ground.sessions(config, &mosaic)?;
+            let ends = ground.listen_for_ends(&sessions);
+            (sessions, ends)
+        } else {
+            (Arc::clone(&self.sessions), Arc::clone(&self.ends))
+        };
+        let demo = match &self.demo {
+            Some(demo) => Some(demo.clone()),
+            None => wants_demo(config).then(|| Demo::start(&pages, &ground.closing)).transpose()?,
+        };
+        let portal = ground.portal(config, &pages, &mosaic, &sessions);
+        let config = config.clone();
+        Ok(Self { config, pages, claims, mosaic, sessions, portal, demo, ends, health })
+    }
+
+    /// What is served with these parts.
+    ///
+    /// # Errors
+    /// When a route or a header of one's own cannot be used.
+    pub(super) fn site(&self, ground: &Ground) -> Result<Site, Error> {
+        let config = &self.config;
+        let demo = self.demo.as_ref().map(Demo::address);
+        let guests = ground.issuer.as_ref().map(|(_, pages)| pages.clone()).unwrap_or_default();
+        Ok(Site {
+            public_url: config.public_url.clone(),
+            routes: Table::new(&config.route, &config.public_url, demo)?,
+            managed: Managed::new(&Plan::new(&config.identity_headers)?),
+            sessions: Arc::clone(&self.sessions),
+            portal: self.portal.router(guests),
+            pages: Arc::clone(&self.pages),
+            limits: config.limits.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            proxy_protocol: config.proxy_protocol.clone(),
+            tls: config.tls.as_ref().map(tls::Config::server).transpose()?,
+        })
+    }
+
+    /// Lets what is not replaced follow, once the parts are used.
+    pub(super) fn settle_in(&self) {
+        if let Some(demo) = &self.demo {
+            demo.dress(&self.pages);
+        }
+    }
+}
+
+impl Ground {
+    /// Waits until everything that was begun in the background is done.
+    pub(super) async fn settle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.tasks.reopen();
+    }
+
+    fn mosaic(&self, config: &Config, claims: ClaimsRequest) -> Result<Mosaic, Error> {
+        let mut connection = match (&self.issuer, &config.mosaic) {
+            (Some((connection, _)), _) => connection.clone(),
+            (None, mosaic) => mosaic.clone().unwrap_or_default().connection()?,
+        };
+        connection.wording.claims = claims;
+        Ok(Mosaic::new(connection, self.clock.clone(), Arc::clone(&self.metrics))?)
+    }
+
+    fn sessions(&self, config: &Config, mosaic: &Mosaic) -> Result<Arc<Sessions>, Error> {
+        let parts = session::Parts {
+            store: Arc::clone(&self.store),
+            clock: self.clock.clone(),
+            mosaic: mosaic.clone(),
+            plan: Plan::new(&config.identity_headers)?,
+            jar: Jar::new(config.public_url.is_secure()),
+            tasks: self.tasks.clone(),
+        };
+        let admission =
+            Admission { allow: config.sign_in.allow.clone(), identifier: config.sign_in.identifier.clone() };
+        Ok(Sessions::new(parts, &config.session, admission))
+    }
+
+    fn portal(&self, config: &Config, pages: &Arc<Pages>, mosaic: &Mosaic, sessions: &Arc<Sessions>) -> Arc<Portal> {
+        Portal::new(portal::Parts {
+            public_url: config.public_url.clone(),
+            pages: Arc::clone(pages),
+            sessions: Arc::clone(sessions),
+            store: Arc::clone(&self.store),
+            mosaic: mosaic.clone(),
+            clock: self.clock.clone(),
+            sign_in: config.sign_in.clone(),
+            sign_up: config.sign_up.clone(),
+            options: options(config),
+            metrics: Arc::clone(&self.metrics),
+            tasks: self.tasks.clone(),
+        })
+    }
+
+    /// Sessions that are replaced hear of nothing any more. Only requests that had begun still ask them.
+    fn listen_for_ends(&self, sessions: &Arc<Sessions>) -> Arc<Background> {
+        Background::spawn(listen_for_ends(Arc::clone(sessions), self.closing.clone()))
+    }
+
+    fn watch_readiness(&self, mosaic: &Mosaic) -> Arc<Background> {
+        let (readiness, store) = (self.readiness.clone(), Arc::clone(&self.store));
+        Background::spawn(watch_readiness(readiness, store, mosaic.clone(), self.closing.clone()))
+    }
+}
+
+fn wants_demo(config: &Config) -> bool {
+    config.route.iter().any(|route| route.upstream.as_deref() == Some("demo"))
+}
+
+/// The claims that headers and rules need beyond the usual ones.
+fn claims_wanted(config: &Config) -> ClaimsRequest {
+    let rules = config.route.iter().flat_map(route::Config::rules);
+    let mut wanted: Vec<ClaimPath> = rules.flat_map(Rule::needed_claims).collect();
+    wanted.extend(config.identity_headers.extra.values().cloned());
+    if config.sign_in.identifier == IdentifierKind::PhoneNumber {
+        wanted.extend(
+            ["phone_number", "phone_number_verified"].map(str::to_owned).map(ClaimPath::try_from).into_iter().flatten(),
+        );
+    }
+    ClaimsRequest::new(&wanted)
+}
+
+/// What the portal does otherwise before Mosaic than before the built-in issuer, whose mails have the gateway's texts
+/// by themselves and bring a code beside the link.
+fn options(config: &Config) -> portal::Options {
+    let Some(mosaic) = &config.mosaic else {
+        return portal::Options { code_comes_with_link: true, ..portal::Options::default() };
+    };
+    portal::Options {
+        organizations: Organizations {
+            fixed: mosaic.organization.clone(),
+            by_host: mosaic.organization_by_host.clone(),
+            from_link: mosaic.organization_from_link,
+        },
+        device_ids: mosaic.device_ids,
+        own_mail_texts: mosaic.email_template == EmailTemplate::Gateway,
+        ..portal::Options::default()
+    }
+}
+
+/// Hears of sessions that others ended; without the store that waits, and what is in memory is soon not believed.
+async fn listen_for_ends(sessions: Arc<Sessions>, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let listening = Arc::clone(&sessions).listen();
+        let heard = tokio::select! {
+            heard = listening => heard,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        if let Err(error) = heard {
+            tracing::debug!(error = %Chain(&error), "failed to listen for ended sessions");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Asks now and then whether the store and Mosaic answer.
+async fn watch_readiness(readiness: Readiness, store: Shared, mosaic: Mosaic, mut stopping: watch::Receiver<bool>) {
+    let mut retry = RETRY;
+    loop {
+        let stored = store.get("readiness").await.map(drop);
+        readiness.set("store", stored.map_err(|error| Chain(&error).to_string()));
+        let probed = mosaic.probe().await;
+        let ready = probed.is_ok();
+        readiness.set("mosaic", probed.map_err(|error| Chain(&error).to_string()));
+        let limited = mosaic
+            .links_are_paused()
+            .map(|left| format!("too many links for Mosaic: it wants none for {} seconds more", left.as_secs().max(1)));
+        readiness.warn("mosaic", limited);
+        let pause = if ready { READINESS } else { retry };
+        retry = if ready { RETRY } else { (retry * 2).min(LONGEST_RETRY) };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+    }
+}
