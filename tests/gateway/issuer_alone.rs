@@ -522,6 +522,24 @@ fn the_issuers_file_says_what_is_wrong_with_it() {
     );
 }
 
+#[tokio::test]
+async fn a_reload_changes_the_log_level_and_says_what_waits() {
+    let home = home(ALONE);
+    let alone = Alone::start(&home).await;
+    home.write("gateway.toml", &format!("{ALONE}acess = 1\n"));
+    alone.process.signal("HUP");
+    alone.process.text_line("the configuration was not reloaded").await;
+    let changed = ALONE.replace("mailbox = true", "mailbox = true\nkey_lifetime = \"9d\"");
+    home.write("gateway.toml", &format!("{changed}[log]\nlevel = \"debug\"\n"));
+    alone.process.signal("HUP");
+    let line = alone.process.line("the configuration was reloaded").await;
+    assert_eq!((&line["applied"], &line["waiting"]), (&1.into(), &1.into()), "{line}");
+    alone.process.text_line("issuer.key_lifetime changes from 30d to 9d: waits for a restart").await;
+    alone.bearer().await;
+    alone.process.signal("TERM");
+    assert_eq!(alone.process.ended().await.code, Some(0));
+}
+
 #[test]
 fn what_is_doubtful_about_the_issuer_is_a_warning() {
     let home = home(ALONE);
