@@ -13,7 +13,7 @@ use super::Config;
 mod route;
 mod words;
 
-use words::{Subject, label};
+use words::{Subject, Way, label};
 
 /// One thing that is different.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,11 @@ impl Difference {
         self.changes.push(Change { key: key.to_owned(), words, opens: true });
     }
 
+    fn tell(&mut self, subject: &Subject<'_>, key: &str, words: String, way: Way<'_>) {
+        let opens = subject.opens(key, way);
+        self.changes.push(Change { key: subject.key(key).to_owned(), words, opens });
+    }
+
     /// Compares what `key` of `subject` is before and after.
     fn compare(&mut self, subject: &Subject<'_>, key: &str, before: &Value, after: &Value) {
         match (before, after) {
@@ -92,8 +97,12 @@ impl Difference {
             }
             (Value::Null, Value::Object(_)) => self.note(key, format!("[{key}] is new")),
             (Value::Object(_), Value::Null) => self.note(key, format!("[{key}] is gone")),
+            (Value::Array(_), _) | (_, Value::Array(_)) if subject.is_rule(key, members(before), members(after)) => {
+                let only = |rules| members(rules).first().cloned().unwrap_or_default();
+                self.compare(subject, key, &only(before), &only(after));
+            }
             (Value::Array(_), _) | (_, Value::Array(_)) => self.lists(subject, key, members(before), members(after)),
-            _ => self.note(subject.key(key), subject.is_other(key, before, after)),
+            _ => self.tell(subject, key, subject.is_other(key, before, after), Way::Becomes(after)),
         }
     }
 
@@ -111,11 +120,11 @@ impl Difference {
         let noted = self.changes.len();
         let is_in = |list: &[Value], member: &Value| list.iter().any(|other| label(other) == label(member));
         for lost in before.iter().filter(|member| !is_in(after, member)) {
-            self.note(subject.key(key), subject.loses(key, lost));
+            self.tell(subject, key, subject.loses(key, lost), Way::Loses);
         }
         for member in after {
             match before.iter().find(|other| label(other) == label(member)) {
-                None => self.note(subject.key(key), subject.gains(key, member)),
+                None => self.tell(subject, key, subject.gains(key, member), Way::Gains),
                 Some(other) => self.compare(subject, &format!("{key}[{}]", label(member)), other, member),
             }
         }

@@ -44,6 +44,7 @@ pub(super) struct Ground {
 /// The parts that serve requests.
 pub(super) struct Parts {
     pub(super) config: Config,
+    tls: Option<Arc<tls::Server>>,
     pages: Arc<Pages>,
     claims: ClaimsRequest,
     mosaic: Mosaic,
@@ -67,6 +68,7 @@ impl Parts {
         let sessions = ground.sessions(config, &mosaic)?;
         Ok(Self {
             config: config.clone(),
+            tls: tls_of(config)?,
             portal: ground.portal(config, &pages, &mosaic, &sessions),
             demo: wants_demo(config).then(|| Demo::start(&pages, &ground.closing)).transpose()?,
             ends: ground.listen_for_ends(&sessions),
@@ -85,6 +87,7 @@ impl Parts {
     /// As [`Parts::new`].
     pub(super) fn next(&self, ground: &Ground, config: &Config, changes: &[Change]) -> Result<Self, Error> {
         let touched = |settings: &[&str]| changes.iter().any(|change| settings.iter().any(|name| change.is_of(name)));
+        let tls = if touched(&["tls"]) { tls_of(config)? } else { self.tls.clone() };
         let pages = if touched(&["theme", "public_url"]) {
             Arc::new(Pages::new(&config.theme, &config.public_url, &config.directory)?)
         } else {
@@ -113,7 +116,7 @@ impl Parts {
         };
         let portal = ground.portal(config, &pages, &mosaic, &sessions);
         let config = config.clone();
-        Ok(Self { config, pages, claims, mosaic, sessions, portal, demo, ends, health })
+        Ok(Self { config, tls, pages, claims, mosaic, sessions, portal, demo, ends, health })
     }
 
     /// What is served with these parts.
@@ -134,7 +137,7 @@ impl Parts {
             limits: config.limits.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
             proxy_protocol: config.proxy_protocol.clone(),
-            tls: config.tls.as_ref().map(tls::Config::server).transpose()?,
+            tls: self.tls.clone(),
         })
     }
 
@@ -202,6 +205,10 @@ impl Ground {
         let (readiness, store) = (self.readiness.clone(), Arc::clone(&self.store));
         Background::spawn(watch_readiness(readiness, store, mosaic.clone(), self.closing.clone()))
     }
+}
+
+fn tls_of(config: &Config) -> Result<Option<Arc<tls::Server>>, Error> {
+    Ok(config.tls.as_ref().map(tls::Config::server).transpose()?.map(Arc::new))
 }
 
 fn wants_demo(config: &Config) -> bool {

@@ -72,10 +72,9 @@ mod tests {
             &format!(
                 "{BASE}listen = \"127.0.0.1:1\"\nthreads = 3\n[admin]\nlisten = \"127.0.0.1:2\"\n[log]\nlevel = \"debug\"\n\
                  format = \"json\"\n[session]\nstore = \"memory\"\nlifetime = \"1d\"\n[sign_in]\nlink_lifetime = \"5m\"\n\
-                 [limits]\nconnections = 5\nheader_fields = 9\n{ISSUER}key_lifetime = \"20d\"\n[theme]\nname = \"Wiki\"\n{ROUTE}"
+                 [limits]\nheader_fields = 9\n{ISSUER}key_lifetime = \"20d\"\n[theme]\nname = \"Wiki\"\n{ROUTE}"
             ),
             &[
-                "limits.connections changes from 10000 to 5",
                 "limits.header_fields changes from 100 to 9",
                 "log.level changes from info to debug",
                 "session.lifetime changes from 7d to 1d",

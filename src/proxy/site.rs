@@ -36,7 +36,7 @@ pub struct Site {
     /// Who says ahead of each connection where it is from.
     pub proxy_protocol: Vec<IpNet>,
     /// TLS, where the gateway ends it.
-    pub tls: Option<tls::Server>,
+    pub tls: Option<Arc<tls::Server>>,
 }
 
 impl Site {

@@ -52,7 +52,7 @@ impl Difference {
             route.remove("host");
             route.remove("path");
         }
-        let was_restricted = !is_empty(&before["allow"]);
+        let was_restricted = !admits_everybody(&before["allow"]);
         if let (old, new) = (access(&before), access(&after))
             && old != new
         {
@@ -63,15 +63,8 @@ impl Difference {
             }
             after["access"] = before["access"].clone();
         }
-        let noted = self.changes.len();
         self.compare(&Subject::Route(name), "", &before, &after);
-        if after["deny"] != before["deny"] {
-            let loses = format!("route {name} loses ");
-            let new = self.changes.iter_mut().skip(noted);
-            new.filter(|change| change.words.starts_with(&loses) && change.words.contains("deny"))
-                .for_each(|change| change.opens = true);
-        }
-        if was_restricted && is_empty(&after["allow"]) && access(&after) == "signed-in" {
+        if was_restricted && admits_everybody(&after["allow"]) && access(&after) == "signed-in" {
             self.warn("route", format!("route {name} opens to everybody who is signed in"));
         }
     }
@@ -93,12 +86,17 @@ fn access(route: &Value) -> &str {
     route["access"].as_str().unwrap_or("signed-in")
 }
 
-/// Whether a rule names nobody, which is everybody.
+/// Whether there is no rule, or one that everybody fits.
+fn admits_everybody(allow: &Value) -> bool {
+    let rules = members(allow);
+    rules.is_empty() || rules.iter().any(is_empty)
+}
+
 fn is_empty(rule: &Value) -> bool {
     match rule {
         Value::Null => true,
         Value::Array(members) => members.is_empty(),
-        Value::Object(lists) => lists.values().all(is_empty),
+        Value::Object(lists) => lists.iter().all(|(name, list)| name == "no_access_text" || is_empty(list)),
         _ => false,
     }
 }

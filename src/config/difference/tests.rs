@@ -137,4 +137,22 @@ fn what_opens_something_is_marked() {
         public,
         &["! route app.example.com/x/y is gone, and app.example.com/x, which is public, serves it"],
     );
+    check_route("mode = \"observe\"", "", &["route app.example.com/admin changes mode from observe to enforce"]);
+    check_route("", "mode = \"observe\"", &["! route app.example.com/admin changes mode from enforce to observe"]);
+    check_route("deny = { groups = ['x'] }", "", &["! route app.example.com/admin loses group x in deny"]);
+    check_route("", "deny = { groups = ['x'] }", &["route app.example.com/admin gains group x in deny"]);
+    let rules = |rules: &str| format!("allow = [{rules}]");
+    check_route(
+        &rules("{ groups = ['a'] }, { groups = ['b'] }"),
+        &rules("{ groups = ['b'] }, { roles = ['c'], networks = ['10.0.0.0/8'] }"),
+        &[
+            "route app.example.com/admin loses { groups = [a] } in allow",
+            "route app.example.com/admin gains { networks = [10.0.0.0/8], roles = [c] } in allow",
+        ],
+    );
+    check_route(
+        "",
+        "public = [{ path = '/admin/open' }]",
+        &["! route app.example.com/admin gains { path = /admin/open } in public"],
+    );
 }

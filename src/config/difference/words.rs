@@ -12,9 +12,21 @@ pub(super) enum Subject<'a> {
     Route(&'a str),
 }
 
+/// How a setting comes to be another.
+#[derive(Clone, Copy)]
+pub(super) enum Way<'a> {
+    /// A list has a member more.
+    Gains,
+    /// A list has a member less.
+    Loses,
+    /// It has this value.
+    Becomes(&'a Value),
+}
+
 /// Lists of a route whose members have a name of their own kind.
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 8] = [
     ("groups", "group "),
+    ("subjects", "user "),
     ("roles", "role "),
     ("domains", "domain "),
     ("permissions", "permission "),
@@ -26,6 +38,27 @@ const KINDS: [(&str, &str); 7] = [
 impl Subject<'_> {
     pub(super) const fn is_route(&self) -> bool {
         matches!(self, Self::Route(_))
+    }
+
+    /// Whether `key` is the one rule of a route, before and after, so that it is told of by what is in it.
+    pub(super) fn is_rule(&self, key: &str, before: &[Value], after: &[Value]) -> bool {
+        self.is_route() && matches!(key, "allow" | "deny") && before.len() <= 1 && after.len() <= 1
+    }
+
+    /// Whether somebody may do more by a change of `key`.
+    pub(super) fn opens(&self, key: &str, way: Way<'_>) -> bool {
+        let table = key.split(['.', '[']).next().unwrap_or(key);
+        let is_open = match way {
+            Way::Gains => table == "public",
+            Way::Loses => table == "deny",
+            Way::Becomes(Value::Null) => matches!(key, "allow.hours" | "allow.max_sign_in_age"),
+            Way::Becomes(value) => match key {
+                "mode" => value == "observe",
+                "public_browser_files" => value == true,
+                _ => false,
+            },
+        };
+        self.is_route() && is_open
     }
 
     /// The setting that a change of `key` is filed under.
@@ -90,7 +123,7 @@ pub(super) fn shown(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(members) => format!("[{}]", members.iter().map(shown).collect::<Vec<_>>().join(", ")),
         Value::Object(table) => {
-            let is_set = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
+            let is_set = |value: &Value| !matches!(shown(value).as_str(), "nothing" | "[]" | "{  }");
             let set = table.iter().filter(|(_, value)| is_set(value));
             format!(
                 "{{ {} }}",
