@@ -121,7 +121,7 @@ pub struct Context {
 
 impl Context {
     fn pass(&self) -> Option<&Pass> {
-        self.leave.as_ref().map(|leave| leave.pass())
+        self.leave.as_ref().map(|leave| &leave.pass)
     }
 
     fn target(&self) -> Option<&Target> {

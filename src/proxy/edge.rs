@@ -255,7 +255,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     /// that cannot answer ends nothing.
     async fn may_go_on(&self, leave: &Leave) -> bool {
         let site = self.threshold.site.load_full();
-        let visitor = match leave.pass().visitor() {
+        let visitor = match leave.pass.visitor() {
             Some(visitor) => match site.sessions.again(visitor).await {
                 Ok(Some(visitor)) => Some(visitor),
                 Ok(None) => return false,

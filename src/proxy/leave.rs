@@ -13,7 +13,7 @@ use crate::session::Live;
 
 /// A request that goes on to an upstream, and why it may.
 pub(super) struct Leave {
-    pass: Pass,
+    pub(super) pass: Pass,
     target: Target,
     method: Method,
     client: IpAddr,
@@ -22,10 +22,6 @@ pub(super) struct Leave {
 impl Leave {
     pub(super) fn new(pass: Pass, target: Target, method: Method, client: IpAddr) -> Self {
         Self { pass, target, method, client }
-    }
-
-    pub(super) const fn pass(&self) -> &Pass {
-        &self.pass
     }
 
     pub(super) const fn target(&self) -> &Target {
