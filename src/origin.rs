@@ -1,5 +1,6 @@
 //! Where things are: the authority of a `Host` header and the configured public origin, each in one spelling.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -149,6 +150,48 @@ impl TryFrom<String> for Origin {
     }
 }
 
+/// Every host that is ours. All of them share the scheme and the port of the public address.
+#[derive(Clone, Debug)]
+pub struct Hosts {
+    public_url: Origin,
+    named: BTreeSet<String>,
+    /// Domains every name below which is ours.
+    above: BTreeSet<String>,
+}
+
+impl Hosts {
+    /// The host of `public_url`, and `others`: names in canonical form, or `*.` and a domain.
+    pub fn new<'a>(public_url: &Origin, others: impl IntoIterator<Item = &'a str>) -> Self {
+        let (mut named, mut above) = (BTreeSet::new(), BTreeSet::new());
+        for host in others {
+            match host.strip_prefix("*.") {
+                Some(domain) => above.insert(domain.to_owned()),
+                None => named.insert(host.to_owned()),
+            };
+        }
+        named.remove(&public_url.host);
+        Self { public_url: public_url.clone(), named, above }
+    }
+
+    /// Where visitors sign in.
+    pub const fn public_url(&self) -> &Origin {
+        &self.public_url
+    }
+
+    /// The origin of a host, where that is ours.
+    pub fn origin(&self, host: &str) -> Option<Origin> {
+        let is_below = |domain: &String| host.strip_suffix(domain.as_str()).is_some_and(|start| start.ends_with('.'));
+        let is_ours = host == self.public_url.host || self.named.contains(host) || self.above.iter().any(is_below);
+        is_ours.then(|| Origin { host: host.to_owned(), ..self.public_url.clone() })
+    }
+
+    /// The origins beside the public one, those of a domain with a star.
+    pub fn others(&self) -> impl Iterator<Item = Origin> {
+        let starred = self.above.iter().map(|domain| format!("*.{domain}"));
+        self.named.iter().cloned().chain(starred).map(|host| Origin { host, ..self.public_url.clone() })
+    }
+}
+
 /// Why a text cannot be the public address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadOrigin {
@@ -232,6 +275,21 @@ mod tests {
         check("https://*.example.com", Err(BadOrigin::Host));
         check("https://user@example.com", Err(BadOrigin::NotAUrl));
         check("http://example.com", Err(BadOrigin::PlainHttp));
+    }
+
+    #[test]
+    fn hosts_are_named_or_below_a_domain() {
+        let public_url = Origin::try_from("https://app.example.com:8443".to_owned()).expect("it is an origin");
+        let hosts = Hosts::new(&public_url, ["wiki.example.org", "*.pages.example.com", "app.example.com"]);
+        let origin = |host: &str| hosts.origin(host).map(|origin| origin.to_string());
+        for host in ["app.example.com", "wiki.example.org", "a.pages.example.com", "b.a.pages.example.com"] {
+            assert_eq!(origin(host), Some(format!("https://{host}:8443")));
+        }
+        for host in ["pages.example.com", "evilpages.example.com", "example.org", "wiki.example.org.evil.test", ""] {
+            assert_eq!(origin(host), None, "{host:?}");
+        }
+        let others: Vec<_> = hosts.others().map(|origin| origin.to_string()).collect();
+        assert_eq!(others, ["https://wiki.example.org:8443", "https://*.pages.example.com:8443"]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::identity::{AddressRule, EmailAddress};
 use crate::mosaic::Mosaic;
-use crate::origin::Origin;
+use crate::origin::{Hosts, Origin};
 use crate::pages::Pages;
 use crate::session::Sessions;
 use crate::session::attempt::{Attempts, is_token};
@@ -27,8 +27,10 @@ mod admission;
 pub mod answer;
 mod callback;
 mod code;
+mod hand_over;
 pub mod organization;
 pub mod return_to;
+mod rounds;
 mod sending;
 mod session;
 pub mod sign_in;
@@ -44,8 +46,8 @@ pub use visit::Visit;
 
 /// What the portal is made of.
 pub struct Parts {
-    /// Where visitors reach the gateway.
-    pub public_url: Origin,
+    /// Where visitors reach the gateway, and the other hosts that they are handed over to.
+    pub hosts: Hosts,
     /// The pages.
     pub pages: Arc<Pages>,
     /// The sessions.
@@ -85,6 +87,7 @@ pub struct Options {
 
 /// The portal: its parts, and what it makes of them.
 pub struct Portal {
+    hosts: Hosts,
     public_url: Origin,
     pages: Arc<Pages>,
     sessions: Arc<Sessions>,
@@ -110,8 +113,9 @@ impl Portal {
         Arc::new(Self {
             attempts: Attempts::new(&parts.store, &parts.clock),
             throttle: Throttle::new(&parts.store, &parts.sign_in),
-            jar: Jar::new(parts.public_url.is_secure()),
-            public_url: parts.public_url,
+            jar: Jar::new(parts.hosts.public_url().is_secure()),
+            public_url: parts.hosts.public_url().clone(),
+            hosts: parts.hosts,
             pages: parts.pages,
             sessions: parts.sessions,
             store: parts.store,
@@ -125,13 +129,29 @@ impl Portal {
         })
     }
 
-    /// The router; `guests` are pages of the built-in issuer on the same origin.
+    /// The router of the other hosts: what is signed in to and out of there, and no more.
+    pub fn router_elsewhere(self: &Arc<Self>) -> Router {
+        let router = Router::new()
+            .route("/.linkgate/sign-in", get(hand_over::begin))
+            .route(hand_over::ARRIVE, get(hand_over::arrive))
+            .route("/.linkgate/sign-out", get(sign_out::page).post(sign_out::end))
+            .route("/.linkgate/signed-out", get(sign_out::done))
+            .route("/.linkgate/session", get(session::show))
+            .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
+            .fallback(async || Failure::from(Refusal::NotFound))
+            .with_state(Arc::clone(self))
+            .merge(assets(&self.pages));
+        Dress { pages: Arc::clone(&self.pages), clock: self.clock.clone() }.put_on(router)
+    }
+
+    /// The router of the public host; `guests` are pages of the built-in issuer on the same origin.
     pub fn router(self: &Arc<Self>, guests: Router) -> Router {
         let router = Router::new()
             .route("/.linkgate/sign-in", get(sign_in::page).post(sign_in::send))
             .route("/.linkgate/sign-in/sent", get(sign_in::sent))
             .route("/.linkgate/sign-in/code", post(code::enter))
             .route(CALLBACK, get(callback::redeem))
+            .route(hand_over::HAND_OVER, get(hand_over::hand_over))
             .route("/.linkgate/sign-out", get(sign_out::page).post(sign_out::end))
             .route("/.linkgate/signed-out", get(sign_out::done))
             .route("/.linkgate/session", get(session::show))
@@ -140,17 +160,11 @@ impl Portal {
             .with_state(Arc::clone(self))
             .merge(guests)
             .merge(assets(&self.pages));
-        let (pages, public_url) = (Arc::clone(&self.pages), self.public_url.clone());
-        Dress { pages, public_url, clock: self.clock.clone() }.put_on(router)
+        Dress { pages: Arc::clone(&self.pages), clock: self.clock.clone() }.put_on(router)
     }
 
     fn refuser<'a>(&'a self, visit: &'a Visit) -> Refuser<'a> {
-        Refuser {
-            pages: &self.pages,
-            public_url: &self.public_url,
-            request_id: &visit.request_id,
-            now: self.clock.now(),
-        }
+        Refuser { pages: &self.pages, origin: &visit.origin, request_id: &visit.request_id, now: self.clock.now() }
     }
 
     /// The lasting name of the browser, where Mosaic is told one and the browser has one.
@@ -160,6 +174,17 @@ impl Portal {
             [value] if self.options.device_ids && is_token(value) => Some((*value).to_owned()),
             _ => None,
         }
+    }
+
+    /// A return target as it is good on the host that is visited.
+    fn accept(&self, text: &str, visit: &Visit) -> String {
+        return_to::accept(text, &visit.origin, &self.hosts)
+    }
+
+    /// The host that a visitor of the public one lands on.
+    fn landing_host(&self, return_to: &str) -> String {
+        let elsewhere = url::Url::parse(return_to).ok().and_then(|url| url.host_str().map(str::to_owned));
+        elsewhere.unwrap_or_else(|| self.public_url.host.clone())
     }
 
     fn redirect_uri(&self) -> String {
@@ -175,8 +200,6 @@ fn names(rules: &[AddressRule], address: &EmailAddress) -> bool {
 pub struct Dress {
     /// The pages.
     pub pages: Arc<Pages>,
-    /// Where visitors reach them.
-    pub public_url: Origin,
     /// The time.
     pub clock: Clock,
 }
@@ -190,12 +213,14 @@ impl Dress {
 
 async fn dress(State(dress): State<Arc<Dress>>, request: Request, next: Next) -> Response {
     let visit = request.extensions().get::<Visit>().cloned();
-    let Some(Visit { request_id, .. }) = visit else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let Some(Visit { request_id, origin, .. }) = visit else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
     let headers = request.headers().clone();
     let mut answer = next.run(request).await;
-    let Dress { pages, public_url, clock } = &*dress;
+    let Dress { pages, clock } = &*dress;
     if let Some(refusal) = answer.extensions().get::<Refusal>() {
-        let refuser = Refuser { pages, public_url, request_id: &request_id, now: clock.now() };
+        let refuser = Refuser { pages, origin: &origin, request_id: &request_id, now: clock.now() };
         let mut refused = refuser.answer(*refusal, &headers);
         // The router knows which methods there are (RFC 9110 section 15.5.6).
         if let Some(allowed) = answer.headers_mut().remove(header::ALLOW) {
@@ -203,7 +228,7 @@ async fn dress(State(dress): State<Arc<Dress>>, request: Request, next: Next) ->
         }
         return refused;
     }
-    answer::dress(answer.headers_mut(), &request_id, public_url);
+    answer::dress(answer.headers_mut(), &request_id, &origin);
     answer
 }
 
@@ -222,6 +247,12 @@ async fn asset(State(pages): State<Arc<Pages>>, Path(name): Path<String>) -> Res
         (header::CACHE_CONTROL, HeaderValue::from_static(asset.cache_control)),
     ];
     Ok((headers, asset.body).into_response())
+}
+
+/// The last value of `name` in a query string.
+fn query_value(query: Option<&str>, name: &str) -> String {
+    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned()).last().unwrap_or_default()
 }
 
 /// The text of a field, where it is text.

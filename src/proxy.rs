@@ -34,7 +34,7 @@ pub mod headers;
 mod leave;
 mod objected;
 pub mod redirect;
-mod refusal;
+pub mod refusal;
 pub mod route;
 mod site;
 pub mod tls;
@@ -47,6 +47,7 @@ use handshake::is_websocket;
 use headers::Provenance;
 use leave::Leave;
 use objected::Objected;
+use refusal::Refused;
 pub use site::Site;
 
 /// `[limits]`
@@ -226,13 +227,11 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
         let site = Arc::clone(&context.site);
-        let decision = site.decide(session, context).await;
+        let decided = site.decide(session, context).await;
         let request_id = context.request_id.to_str().unwrap_or_default().to_owned();
-        let refuser = site.refuser(&request_id, self.clock.now());
         let request = session.req_header();
-        let wanted = context.target.as_ref().map_or("/", |target| &target.path_and_query);
-        let answer = match decision {
-            Decision::Forward(pass) => {
+        let decision = match decided {
+            Ok(pass) => {
                 context.verdict = "forwarded";
                 context.objected = Objected::observed(&pass);
                 if let Some(objected) = &context.objected {
@@ -248,37 +247,44 @@ impl ProxyHttp for Proxy {
                 context.ongoing = edge::forwarded(session, leave, is_patient, self.clock.now());
                 return Ok(false);
             }
-            Decision::Portal(target) => {
+            Err(decision) => decision,
+        };
+        let target = context.target.as_ref();
+        let origin = target.map_or_else(|| site.public_url.clone(), |target| site.origin(&target.host));
+        let refuser = site.refuser(&origin, &request_id, self.clock.now());
+        let target = target.map_or("/", |target| &target.path_and_query);
+        let refused = Refused { refuser, hosts: &site.hosts, request, target };
+        let answer = match decision {
+            Decision::Portal => {
                 context.verdict = "portal";
-                let uri =
-                    target.path_and_query.parse().or_err(ErrorType::InternalError, "a canonical path is a URI")?;
-                context.target = Some(target);
-                let visit = Visit { client: context.client, request_id: request_id.clone() };
-                bridge::call(session, &site.portal, uri, visit, &refuser).await?;
+                let uri = target.parse().or_err(ErrorType::InternalError, "a canonical path is a URI")?;
+                let (client, request_id) = (context.client, request_id.clone());
+                let visit = Visit { client, request_id, is_public: origin == site.public_url, origin: origin.clone() };
+                bridge::call(session, &site, uri, visit, self.clock.now()).await?;
                 return Ok(true);
             }
             Decision::SignIn => {
                 context.verdict = "sign_in_required";
-                refusal::sign_in(&refuser, &request.method, &request.headers, wanted)
+                refused.sign_in()
             }
             Decision::StepUp(objected, max_age) => {
                 context.verdict = "step_up_required";
                 objected.note(&request_id, &self.metrics);
                 context.objected = Some(objected);
-                refusal::step_up(&refuser, &request.method, &request.headers, wanted, max_age)
+                refused.step_up(max_age)
             }
             Decision::NoAccess(objected) => {
                 context.verdict = "no_access";
                 objected.note(&request_id, &self.metrics);
                 let objected = context.objected.insert(objected);
-                refusal::no_access(&refuser, objected, &request.headers, wanted)
+                refused.no_access(objected)
             }
             Decision::Refuse(refusal) => {
                 context.verdict = refusal.code();
-                refuser.answer(refusal, &request.headers)
+                refused.refuser.answer(refusal, &request.headers)
             }
         };
-        refusal::write(session, answer).await?;
+        refusal::write(session, &site, answer).await?;
         Ok(true)
     }
 
@@ -408,12 +414,13 @@ impl ProxyHttp for Proxy {
             tracing::warn!(request.id = request_id, %error, "failed to forward a request");
             if session.response_written().is_none() {
                 status = refusal.status().as_u16();
-                let answer = context
-                    .site
-                    .refuser(request_id, self.clock.now())
-                    .answer(refusal, &session.req_header().headers.clone());
+                let site = &context.site;
+                let origin =
+                    context.target().map_or_else(|| site.public_url.clone(), |target| site.origin(&target.host));
+                let refuser = site.refuser(&origin, request_id, self.clock.now());
+                let answer = refuser.answer(refusal, &session.req_header().headers);
                 session.set_keepalive(None);
-                if let Err(error) = refusal::write(session, answer).await {
+                if let Err(error) = refusal::write(session, site, answer).await {
                     tracing::debug!(request.id = request_id, %error, "failed to answer a visitor");
                 }
             }

@@ -23,14 +23,17 @@ mod at_mosaic;
 pub mod attempt;
 mod cache;
 pub mod cookie;
+pub mod hand_over;
 pub mod id;
 mod of_user;
 mod renewal;
+mod seat;
 
 pub use cache::Live;
 use cookie::{Jar, Kind};
 use id::{Claimed, Key, KeyRing, SessionId};
 pub use of_user::Listed;
+pub use seat::Place;
 
 /// `[session]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -219,13 +222,17 @@ impl Sessions {
         })
     }
 
-    /// The session that the request's cookies name.
+    /// The session that the request's cookies name. On another host than the public one that is the session whose seat
+    /// they name.
     ///
     /// Several values under the cookie's name are ambiguous: they count only if exactly one was made by us.
     ///
     /// # Errors
     /// When the store cannot answer, which is never "signed out".
-    pub async fn find(self: &Arc<Self>, headers: &HeaderMap) -> Result<Found, store::Error> {
+    pub async fn find(self: &Arc<Self>, headers: &HeaderMap, place: Place<'_>) -> Result<Found, store::Error> {
+        if place != Place::Public {
+            return self.find_seat(headers, place).await;
+        }
         let values = self.jar.values(Kind::Session, headers);
         let mut claims = values.iter().filter_map(|value| Claimed::parse(value));
         let (first, second) = (claims.next(), claims.next());
@@ -234,13 +241,13 @@ impl Sessions {
             && let Some(live) = self.cache.get(first.id.key()).await
             && live.is_fresh(self.clock.now())
             // The keys are in memory as well by now, so this asks no store.
-            && self.ring.made(&first).await?
+            && self.ring.made(&first, place).await?
         {
             return Ok(self.check(live).await);
         }
         let mut made = Vec::new();
         for claim in [first].into_iter().chain(second).chain(claims) {
-            if self.ring.made(&claim).await? {
+            if self.ring.made(&claim, place).await? {
                 made.push(claim.id);
             }
         }
@@ -373,7 +380,7 @@ impl Sessions {
         };
         let id = SessionId::random();
         let key = id.key();
-        let token = self.ring.sign(&id).await?;
+        let token = self.ring.sign(&id, Place::Public).await?;
         let record = sealed(&id, &session);
         let used = now.unix_millis().to_be_bytes();
         self.store.put(&used_name(key), &used, now.plus(self.idle_timeout)).await?;

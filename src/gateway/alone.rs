@@ -90,8 +90,9 @@ pub async fn start_issuer_with(config: &Config, clock: Clock, store: Shared) -> 
         tracing::warn!(error = %Chain(&error), "failed to start the issuer");
     }
     metrics.configured(&config.contents.short_hash(), clock.now().unix_seconds());
-    let dress = Dress { pages, public_url: config.public_url.clone(), clock: clock.clone() };
-    let served = late::serve_others(listener, router(&late, dress), &config.trusted_proxies, stopping);
+    let dress = Dress { pages, clock: clock.clone() };
+    let served =
+        late::serve_others(listener, router(&late, dress, &config.public_url), &config.trusted_proxies, stopping);
     let mailing = tokio::spawn(late.clone().run(closing.clone(), Arc::clone(&metrics), readiness.clone()));
     let admin =
         Admin { readiness: readiness.clone(), metrics: Arc::clone(&metrics), hosts: config.admin.hosts.clone() };
@@ -116,10 +117,11 @@ pub async fn start_issuer_with(config: &Config, clock: Clock, store: Shared) -> 
 }
 
 /// The API on every host; the pages where the links in mails lead.
-fn router(late: &Late, dress: Dress) -> Router {
-    let public_url = Arc::new(dress.public_url.clone());
-    let pages = late.pages().merge(assets(&dress.pages)).layer(middleware::from_fn_with_state(public_url, guard));
-    let pages = dress.put_on(pages).layer(middleware::from_fn(name_request));
+fn router(late: &Late, dress: Dress, public_url: &Origin) -> Router {
+    let public_url = Arc::new(public_url.clone());
+    let guarded = middleware::from_fn_with_state(Arc::clone(&public_url), guard);
+    let pages = late.pages().merge(assets(&dress.pages)).layer(guarded);
+    let pages = dress.put_on(pages).layer(middleware::from_fn_with_state(public_url, name_request));
     pages.fallback_service(late.api())
 }
 
@@ -136,11 +138,11 @@ async fn guard(State(public_url): State<Arc<Origin>>, request: Request, next: Ne
 }
 
 /// Gives a request the name that its answer carries.
-async fn name_request(mut request: Request, next: Next) -> Response {
+async fn name_request(State(public_url): State<Arc<Origin>>, mut request: Request, next: Next) -> Response {
     let sender = request.extensions().get::<ConnectInfo<Peer>>();
     let client = sender.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(peer)| peer.address.ip());
     let request_id = base64url(&random_bytes::<16>());
-    request.extensions_mut().insert(Visit { client, request_id });
+    request.extensions_mut().insert(Visit { client, request_id, origin: Origin::clone(&public_url), is_public: true });
     next.run(request).await
 }
 

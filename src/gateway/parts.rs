@@ -15,13 +15,14 @@ use crate::config::{Change, Config};
 use crate::identity::headers::Plan;
 use crate::identity::{ClaimPath, IdentifierKind};
 use crate::mosaic::{ClaimsRequest, Connection, EmailTemplate, Mosaic};
+use crate::origin::Hosts;
 use crate::pages::Pages;
 use crate::portal::organization::Organizations;
 use crate::portal::{self, Portal};
 use crate::proxy::access::Rule;
 use crate::proxy::headers::Managed;
 use crate::proxy::route::{self, Table};
-use crate::proxy::{Site, tls};
+use crate::proxy::{Site, refusal, tls};
 use crate::session::cookie::Jar;
 use crate::session::{self, Admission, Chain, Sessions};
 use crate::store::Shared;
@@ -126,13 +127,17 @@ impl Parts {
     pub(super) fn site(&self, ground: &Ground) -> Result<Site, Error> {
         let config = &self.config;
         let demo = self.demo.as_ref().map(Demo::address);
+        let hosts = hosts_of(config);
         let guests = ground.issuer.as_ref().map(|(_, pages)| pages.clone()).unwrap_or_default();
         Ok(Site {
+            content_policy: refusal::content_policy(&hosts),
             public_url: config.public_url.clone(),
             routes: Table::new(&config.route, &config.public_url, demo)?,
             managed: Managed::new(&Plan::new(&config.identity_headers)?),
             sessions: Arc::clone(&self.sessions),
             portal: self.portal.router(guests),
+            portal_elsewhere: self.portal.router_elsewhere(),
+            hosts,
             pages: Arc::clone(&self.pages),
             limits: config.limits.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
@@ -182,7 +187,7 @@ impl Ground {
 
     fn portal(&self, config: &Config, pages: &Arc<Pages>, mosaic: &Mosaic, sessions: &Arc<Sessions>) -> Arc<Portal> {
         Portal::new(portal::Parts {
-            public_url: config.public_url.clone(),
+            hosts: hosts_of(config),
             pages: Arc::clone(pages),
             sessions: Arc::clone(sessions),
             store: Arc::clone(&self.store),
@@ -209,6 +214,11 @@ impl Ground {
 
 fn tls_of(config: &Config) -> Result<Option<Arc<tls::Server>>, Error> {
     Ok(config.tls.as_ref().map(tls::Config::server).transpose()?.map(Arc::new))
+}
+
+/// Every host that is served.
+fn hosts_of(config: &Config) -> Hosts {
+    Hosts::new(&config.public_url, config.route.iter().filter_map(|route| route.host.as_deref()))
 }
 
 fn wants_demo(config: &Config) -> bool {

@@ -119,7 +119,10 @@ fn all(pages: &Pages, text: &str) -> Vec<(String, String)> {
     add("sign out", pages.show(&SignOut { csrf: text(), address: text() }, frame));
     add("signed out", pages.show(&SignedOut { everywhere: false }, frame));
     add("signed out everywhere", pages.show(&SignedOut { everywhere: true }, frame));
-    add("cookies blocked", pages.show(&CookiesBlocked { host: text(), return_to: text() }, frame));
+    for comes_back in [false, true] {
+        let page = CookiesBlocked { host: text(), return_to: text(), comes_back };
+        add(&format!("cookies blocked, comes back: {comes_back}"), pages.show(&page, frame));
+    }
     add("not found", pages.show(&NotFound {}, frame));
     add("unknown host", pages.show(&UnknownHost {}, frame));
     add("stale form", pages.show(&StaleForm { return_to: text() }, frame));

@@ -303,6 +303,8 @@ pub struct CookiesBlocked {
     pub host: String,
     /// The page first asked for.
     pub return_to: String,
+    /// Whether it comes back all the same, and nobody here knows it.
+    pub comes_back: bool,
 }
 
 /// 404 below `/.linkgate/`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::answer::{Failure, Refusal, see_other};
 use super::{Portal, Visit};
@@ -17,6 +17,8 @@ use crate::store;
 pub(super) struct Entry<'a> {
     pub(super) visit: &'a Visit,
     pub(super) browser: &'a Browser,
+    /// The request that brings the proof.
+    pub(super) headers: &'a HeaderMap,
     pub(super) attempt: &'a Attempt,
     /// By which of the two ways.
     pub(super) way: Way,
@@ -69,6 +71,7 @@ impl Portal {
         tracing::info!(request.id = request_id, %subject, way, "signed in");
         let mut answer = see_other(&entry.attempt.return_to);
         answer.headers_mut().append(header::SET_COOKIE, cookie);
+        answer.headers_mut().append(header::SET_COOKIE, self.completed_round(entry.headers));
         // Links that other tabs asked for still need the browser's name.
         if matches!(self.attempts.has_open(entry.browser).await, Ok(false)) {
             answer.headers_mut().append(header::SET_COOKIE, Browser::clearing_cookie(self.jar));

@@ -13,17 +13,17 @@ use crate::origin::Origin;
 use crate::pages::{self, Frame, Pages, View};
 use crate::store;
 
+/// What our pages may do.
+pub const CONTENT_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+     frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+
 /// Headers of every answer that is the gateway's own. Pages take scripts and styles from the gateway alone and go
 /// into no frame; nothing is kept by caches (`Cache-Control` of an asset is its own).
 pub const OWN_HEADERS: [(HeaderName, HeaderValue); 6] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-             frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-        ),
-    ),
+    (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
@@ -37,14 +37,14 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Puts the gateway's own headers on an answer, keeping what the answer says itself.
-pub fn dress(headers: &mut HeaderMap, request_id: &str, public_url: &Origin) {
+pub fn dress(headers: &mut HeaderMap, request_id: &str, origin: &Origin) {
     for (name, value) in OWN_HEADERS {
         headers.entry(name).or_insert(value);
     }
     if let Ok(request_id) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, request_id);
     }
-    if public_url.is_secure() {
+    if origin.is_secure() {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
     }
 }
@@ -282,8 +282,8 @@ impl Refusal {
 pub struct Refuser<'a> {
     /// The pages.
     pub pages: &'a Pages,
-    /// The public address, for the place to sign in.
-    pub public_url: &'a Origin,
+    /// Where the visitor is, for the place to sign in.
+    pub origin: &'a Origin,
     /// The name of the request.
     pub request_id: &'a str,
     /// The moment.
@@ -320,7 +320,7 @@ impl Refuser<'_> {
         if let Some(challenge) = refusal.challenge() {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        dress(answer.headers_mut(), self.request_id, self.public_url);
+        dress(answer.headers_mut(), self.request_id, self.origin);
         answer
     }
 
@@ -339,7 +339,7 @@ impl Refuser<'_> {
             error: refusal.code(),
             reason,
             message: text.unwrap_or(refusal.message()),
-            login_url: refusal.sign_in_path().map(|path| self.public_url.join(path)),
+            login_url: refusal.sign_in_path().map(|path| self.origin.join(path)),
             request_id: self.request_id,
         };
         axum::Json(refused).into_response()
@@ -353,7 +353,7 @@ impl Refuser<'_> {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from(refusal.grpc_status()));
         headers.insert("grpc-message", HeaderValue::from_static(refusal.message()));
-        dress(headers, self.request_id, self.public_url);
+        dress(headers, self.request_id, self.origin);
         answer
     }
 
@@ -383,7 +383,7 @@ impl Refuser<'_> {
     pub fn show<V: View>(&self, view: &V) -> Response {
         let frame = Frame { request_id: self.request_id, now: self.now };
         let mut answer = axum::response::Html(self.pages.show(view, frame)).into_response();
-        dress(answer.headers_mut(), self.request_id, self.public_url);
+        dress(answer.headers_mut(), self.request_id, self.origin);
         answer
     }
 }

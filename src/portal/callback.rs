@@ -71,7 +71,7 @@ pub(super) async fn redeem(
         return Err(Refusal::Status(405).into());
     }
     let browser = Browser::find(portal.jar, &headers);
-    let present = portal.sessions.find(&headers).await?.live();
+    let present = portal.sessions.find(&headers, visit.place()).await?.live();
     let caller = Caller { portal: &portal, visit: &visit, browser: browser.as_ref(), headers: &headers };
     let (code, state) = match Answer::parse(query.as_deref().unwrap_or_default()) {
         Answer::Code { code, state } => (code, state),
@@ -145,7 +145,7 @@ impl Caller<'_> {
             Ok(signed_in) => {
                 let (visit, attempt, sending) = (self.visit, &attempt, &sending);
                 let (way, state, present) = (Way::Link, Some(state), present.clone());
-                let entry = Entry { visit, browser, attempt, way, sending, present, state };
+                let entry = Entry { visit, browser, headers: self.headers, attempt, way, sending, present, state };
                 portal.admit(entry, signed_in).await
             }
             Err(error) if error.is_transient() => {

@@ -21,7 +21,7 @@ use super::sign_in::{SENT, read_form};
 use super::throttle::Mailbox;
 use super::{Portal, Visit, text, visit};
 use crate::mosaic::{Device, Error as MosaicError, Login, Step};
-use crate::pages::{CodeExpired, CookiesBlocked};
+use crate::pages::CodeExpired;
 use crate::secret;
 use crate::session::attempt::{Attempt, AttemptKey, Browser, Way};
 use crate::session::{Chain, Live};
@@ -46,17 +46,16 @@ pub(super) async fn enter(
         return Err(Refusal::NotFound.into());
     }
     let form: Form = read_form(&headers, &body)?;
-    if !visit::is_same_origin(&headers, &portal.public_url) {
+    if !visit::is_same_origin(&headers, &visit.origin) {
         return Err(Refusal::StaleForm.into());
     }
     let Some(browser) = Browser::find(portal.jar, &headers) else {
-        let page = CookiesBlocked { host: portal.public_url.host.clone(), return_to: "/".to_owned() };
-        return Ok(portal.refuser(&visit).answer_with(&page, Refusal::CookiesBlocked, &headers));
+        return Ok(portal.cookies_blocked(&visit, &headers, "/", false));
     };
     if !secret::same(browser.csrf_token().as_bytes(), form.csrf.as_bytes()) {
         return Err(Refusal::StaleForm.into());
     }
-    let present = portal.sessions.find(&headers).await?.live();
+    let present = portal.sessions.find(&headers, visit.place()).await?.live();
     let Some((key, attempt)) = portal.attempts.latest(&browser).await? else {
         return Ok(see_other("/.linkgate/sign-in"));
     };
@@ -164,7 +163,16 @@ impl Caller<'_> {
             return Ok(see_other(&self.attempt.return_to));
         }
         let (visit, browser, attempt) = (self.visit, self.browser, &self.attempt);
-        let entry = Entry { visit, browser, attempt, way: Way::Code, sending: &sending, present, state: None };
+        let entry = Entry {
+            visit,
+            browser,
+            headers: self.headers,
+            attempt,
+            way: Way::Code,
+            sending: &sending,
+            present,
+            state: None,
+        };
         portal.admit(entry, signed_in).await
     }
 

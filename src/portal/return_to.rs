@@ -1,23 +1,36 @@
-//! Where a visitor goes on after signing in or out: always a page of this site.
+//! Where a visitor goes on after signing in or out: always a page of ours.
 
 use url::Url;
 
-use crate::origin::Origin;
+use crate::origin::{Hosts, Origin};
 
 /// The prefix of everything that is the gateway's own.
 pub const OWN_PREFIX: &str = "/.linkgate";
 const MOST_BYTES: usize = 2048;
 
-/// Reads a return target: a path of this site, or an absolute URL of the public origin. Anything else, and
-/// anything that a browser could take for another site, becomes `/`.
+/// What browsers ask for by themselves: nobody wants to land there.
+const FETCHED: [&str; 8] = [
+    "/favicon.ico",
+    "/robots.txt",
+    "/manifest.json",
+    "/manifest.webmanifest",
+    "/site.webmanifest",
+    "/browserconfig.xml",
+    "/sw.js",
+    "/service-worker.js",
+];
+
+/// Reads a return target: a path of the site that is visited, or an absolute URL on a host of ours, which becomes a path
+/// where that host is the one that is visited. Anything else, and anything that a browser could take for another site,
+/// becomes `/`, and so does what browsers fetch by themselves.
 ///
 /// The target is parsed as browsers parse it (WHATWG URL), its origin compared, and what is given back is written
 /// anew from what was parsed: path, query and fragment.
-pub fn accept(text: &str, public_url: &Origin) -> String {
-    parse(text, public_url).unwrap_or_else(|| "/".to_owned())
+pub fn accept(text: &str, visited: &Origin, hosts: &Hosts) -> String {
+    parse(text, visited, hosts).unwrap_or_else(|| "/".to_owned())
 }
 
-fn parse(text: &str, public_url: &Origin) -> Option<String> {
+fn parse(text: &str, visited: &Origin, hosts: &Hosts) -> Option<String> {
     if text.len() > MOST_BYTES || text.contains('\\') || text.chars().any(char::is_control) {
         return None;
     }
@@ -25,17 +38,17 @@ fn parse(text: &str, public_url: &Origin) -> Option<String> {
     if hides_control(&path_only) || path_only.contains("%5c") {
         return None;
     }
-    let base = Url::parse(&public_url.to_string()).ok()?;
+    let base = Url::parse(&visited.to_string()).ok()?;
     let target = if text.starts_with('/') { base.join(text).ok()? } else { Url::parse(text).ok()? };
     let path = target.path();
-    let same_site = target.origin() == base.origin() && target.username().is_empty() && target.password().is_none();
+    let origin = hosts.origin(target.host_str()?)?;
+    let is_ours = Url::parse(&origin.to_string()).is_ok_and(|ours| ours.origin() == target.origin());
+    let has_user = !target.username().is_empty() || target.password().is_some();
     let second_slash = ["//", "/%2f", "/%5c"].iter().any(|start| path.to_ascii_lowercase().starts_with(start));
-    let own = path.to_ascii_lowercase();
-    let own = own.strip_prefix(OWN_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if !same_site || second_slash || own {
+    if !is_ours || has_user || second_slash || is_own(path) || is_fetched(path) {
         return None;
     }
-    let mut accepted = path.to_owned();
+    let mut accepted = if origin == *visited { path.to_owned() } else { origin.join(path) };
     for (mark, part) in [('?', target.query()), ('#', target.fragment())] {
         if let Some(part) = part {
             accepted.push(mark);
@@ -43,6 +56,19 @@ fn parse(text: &str, public_url: &Origin) -> Option<String> {
         }
     }
     Some(accepted)
+}
+
+/// Whether a path is the gateway's own.
+fn is_own(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    path.strip_prefix(OWN_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn is_fetched(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    FETCHED.iter().any(|name| path.ends_with(name))
+        || path.starts_with("/.well-known/")
+        || path.rsplit('/').next().is_some_and(|name| name.starts_with("apple-touch-icon"))
 }
 
 /// Whether a lower-case path has an encoded control character.
@@ -63,6 +89,10 @@ mod tests {
         Origin::try_from("https://app.example.test".to_owned()).unwrap()
     }
 
+    fn accept(text: &str, visited: &Origin) -> String {
+        super::accept(text, visited, &Hosts::new(&origin(), ["wiki.example.org", "*.pages.example.test"]))
+    }
+
     #[test]
     fn pages_of_this_site_are_accepted() {
         let check = |input: &str, expected: &str| assert_eq!(accept(input, &origin()), expected, "{input:?}");
@@ -75,6 +105,18 @@ mod tests {
         check("https://APP.example.test:443/x", "/x");
         check("/.linkgatex", "/.linkgatex");
         check("/a?b=%0d%0a", "/a?b=%0d%0a");
+        check("https://wiki.example.org/x?y#z", "https://wiki.example.org/x?y#z");
+        check("https://WIKI.example.org:443", "https://wiki.example.org/");
+        check("https://a.pages.example.test/x", "https://a.pages.example.test/x");
+        check("/docs/favicon", "/docs/favicon");
+    }
+
+    #[test]
+    fn an_absolute_url_is_a_path_where_it_leads() {
+        let wiki = Origin::try_from("https://wiki.example.org".to_owned()).unwrap();
+        assert_eq!(accept("https://wiki.example.org/x?y#z", &wiki), "/x?y#z");
+        assert_eq!(accept("/x", &wiki), "/x");
+        assert_eq!(accept("https://app.example.test/x", &wiki), "https://app.example.test/x");
     }
 
     #[test]
@@ -111,6 +153,20 @@ mod tests {
             "/.LINKGATE/sign-out",
             "/x/../.linkgate/sign-out",
             "mailto:a@b.c",
+            "https://wiki.example.org:8443/",
+            "http://wiki.example.org/",
+            "https://user@wiki.example.org/",
+            "https://pages.example.test/",
+            "https://evilpages.example.test/",
+            "https://wiki.example.org.evil.test/",
+            "https://wiki.example.org/.linkgate/sign-out",
+            "https://wiki.example.org//evil.test",
+            "/favicon.ico",
+            "/app/favicon.ico?v=2",
+            "/apple-touch-icon-precomposed.png",
+            "/manifest.webmanifest",
+            "/.well-known/change-password",
+            "/robots.txt",
         ] {
             assert_eq!(accept(input, &origin()), "/", "{input:?}");
         }

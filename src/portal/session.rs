@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::Portal;
 use super::answer::{Failure, Refusal};
+use super::{Portal, Visit};
 use crate::identity::{EmailAddress, Subject};
 
 #[derive(Serialize)]
@@ -27,8 +27,12 @@ struct Shown<'a> {
 }
 
 /// `GET /.linkgate/session`
-pub(super) async fn show(State(portal): State<Arc<Portal>>, headers: HeaderMap) -> Result<Response, Failure> {
-    let live = portal.sessions.find(&headers).await?.live().ok_or(Refusal::SignInRequired)?;
+pub(super) async fn show(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let live = portal.sessions.find(&headers, visit.place()).await?.live().ok_or(Refusal::SignInRequired)?;
     let session = live.session();
     let identity = &session.identity;
     let shown = Shown {

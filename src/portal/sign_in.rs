@@ -17,13 +17,12 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Failure, Refusal, see_other};
 use super::sending::{Message, Order};
 use super::throttle::Mailbox;
-use super::{Portal, Visit, return_to, text, visit};
+use super::{Portal, Visit, query_value, text, visit};
 use crate::agent::Agent;
 use crate::identity::{AddressRule, BadIdentifier, Identifier, IdentifierKind};
 use crate::mosaic::Step;
 use crate::pages::{
-    AddressProblem, AlreadySignedIn, CheckEmail, CodeEntry, CookiesBlocked, EnterAddress, Notice, SignedInElsewhere,
-    Webmail,
+    AddressProblem, AlreadySignedIn, CheckEmail, CodeEntry, EnterAddress, Notice, SignedInElsewhere, Webmail,
 };
 use crate::secret;
 use crate::session::attempt::{Attempt, AttemptKey, Browser};
@@ -111,9 +110,9 @@ pub(super) async fn page(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let return_to = return_to::accept(&query_value(query.as_deref(), "return_to"), &portal.public_url);
+    let return_to = portal.accept(&query_value(query.as_deref(), "return_to"), &visit);
     let organization = query_value(query.as_deref(), "organization");
-    let found = portal.sessions.find(&headers).await?;
+    let found = portal.sessions.find(&headers, visit.place()).await?;
     let step_up = query_value(query.as_deref(), "step_up") == "1";
     if let Found::Session(live) = &found {
         return Ok(if step_up {
@@ -126,7 +125,10 @@ pub(super) async fn page(
             })
         });
     }
-    let chosen = portal.options.organizations.choose(&portal.public_url.host, &organization);
+    if let Some(page) = portal.broken_loop(&visit, &headers, &return_to, &found) {
+        return Ok(page);
+    }
+    let chosen = portal.options.organizations.choose(&portal.landing_host(&return_to), &organization);
     if let Some(answer) = portal.sign_in_silently(&visit, &headers, &return_to, chosen.as_deref()).await? {
         return Ok(answer);
     }
@@ -152,12 +154,6 @@ pub(super) async fn page(
         answer.headers_mut().append(header::SET_COOKIE, portal.sessions.clearing_cookie());
     }
     Ok(answer)
-}
-
-/// The last value of `name` in a query string.
-fn query_value(query: Option<&str>, name: &str) -> String {
-    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned()).last().unwrap_or_default()
 }
 
 impl Portal {
@@ -230,14 +226,12 @@ pub(super) async fn send(
     body: Bytes,
 ) -> Result<Response, Failure> {
     let form: Form = read_form(&headers, &body)?;
-    let return_to = return_to::accept(&form.return_to, &portal.public_url);
-    if !visit::is_same_origin(&headers, &portal.public_url) {
+    let return_to = portal.accept(&form.return_to, &visit);
+    if !visit::is_same_origin(&headers, &visit.origin) {
         return Err(Refusal::StaleForm.into());
     }
     let Some(browser) = Browser::find(portal.jar, &headers) else {
-        let host = portal.public_url.host.clone();
-        let page = CookiesBlocked { host, return_to };
-        return Ok(portal.refuser(&visit).answer_with(&page, Refusal::CookiesBlocked, &headers));
+        return Ok(portal.cookies_blocked(&visit, &headers, &return_to, false));
     };
     if !secret::same(browser.csrf_token().as_bytes(), form.csrf.as_bytes()) {
         return Err(Refusal::StaleForm.into());
@@ -263,11 +257,12 @@ pub(super) async fn send(
     if !portal.mosaic.is_reachable(Step::SendLink) {
         return Err(Refusal::SignInUnavailable.into());
     }
+    let landing_host = portal.landing_host(&return_to);
     let request = Request {
         identifier,
         return_to,
-        organization: portal.options.organizations.choose(&portal.public_url.host, &form.organization),
-        step_up: !form.step_up.is_empty() && portal.sessions.find(&headers).await?.live().is_some(),
+        organization: portal.options.organizations.choose(&landing_host, &form.organization),
+        step_up: !form.step_up.is_empty() && portal.sessions.find(&headers, visit.place()).await?.live().is_some(),
         again: !form.again.is_empty(),
         user_agent: text(&headers, "user-agent").map(|text| text.chars().take(256).collect()),
     };
@@ -407,7 +402,7 @@ pub(super) async fn sent(
     };
     let refuser = portal.refuser(&visit);
     let is_step_up = attempt.as_ref().is_some_and(|attempt| attempt.step_up);
-    if !is_step_up && portal.sessions.find(&headers).await?.live().is_some() {
+    if !is_step_up && portal.sessions.find(&headers, visit.place()).await?.live().is_some() {
         let continue_to = attempt.map_or_else(|| "/".to_owned(), |attempt| attempt.return_to);
         return Ok(refuser.show(&SignedInElsewhere { continue_to }));
     }

@@ -10,7 +10,7 @@ use http::{HeaderMap, header};
 use serde::Deserialize;
 
 use super::answer::{Failure, Refusal, see_other};
-use super::{Portal, Visit, return_to, visit};
+use super::{Portal, Visit, visit};
 use crate::pages::{SignOut, SignedOut};
 use crate::secret;
 
@@ -20,7 +20,7 @@ pub(super) async fn page(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let Some(live) = portal.sessions.find(&headers).await?.live() else {
+    let Some(live) = portal.sessions.find(&headers, visit.place()).await?.live() else {
         return Ok(portal.refuser(&visit).show(&SignedOut { everywhere: false }));
     };
     let view = SignOut { csrf: live.csrf_token(), address: live.session().shown_name() };
@@ -45,11 +45,11 @@ pub(super) async fn end(
     body: Bytes,
 ) -> Result<Response, Failure> {
     let form: Form = serde_urlencoded::from_bytes(&body).map_err(|_| Refusal::BadRequest)?;
-    if !visit::is_same_origin(&headers, &portal.public_url) {
+    if !visit::is_same_origin(&headers, &visit.origin) {
         return Err(Refusal::StaleForm.into());
     }
     let everywhere = !form.everywhere.is_empty();
-    if let Some(live) = portal.sessions.find(&headers).await?.live() {
+    if let Some(live) = portal.sessions.find(&headers, visit.place()).await?.live() {
         if !secret::same(live.csrf_token().as_bytes(), form.csrf.as_bytes()) {
             return Err(Refusal::StaleForm.into());
         }
@@ -64,7 +64,7 @@ pub(super) async fn end(
     }
     let onward = match (form.then.as_str(), everywhere) {
         ("sign-in", _) => {
-            let target = return_to::accept(&form.return_to, &portal.public_url);
+            let target = portal.accept(&form.return_to, &visit);
             let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &target).finish();
             format!("/.linkgate/sign-in?{query}")
         }
@@ -73,6 +73,7 @@ pub(super) async fn end(
     };
     let mut answer = see_other(&onward);
     answer.headers_mut().append(header::SET_COOKIE, portal.sessions.clearing_cookie());
+    answer.headers_mut().append(header::SET_COOKIE, portal.no_rounds());
     Ok(answer)
 }
 
@@ -84,7 +85,7 @@ pub(super) async fn done(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     // The page says what is true: whoever is signed in gets the page that asks.
-    if portal.sessions.find(&headers).await?.live().is_some() {
+    if portal.sessions.find(&headers, visit.place()).await?.live().is_some() {
         return Ok(see_other("/.linkgate/sign-out"));
     }
     let everywhere = query.as_deref() == Some("everywhere=1");

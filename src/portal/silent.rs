@@ -59,6 +59,7 @@ impl Portal {
         tracing::info!(request.id = visit.request_id, %subject, way = "silent", "signed in");
         let mut answer = see_other(return_to);
         answer.headers_mut().append(header::SET_COOKIE, cookie);
+        answer.headers_mut().append(header::SET_COOKIE, self.completed_round(headers));
         Ok(Some(answer))
     }
 }

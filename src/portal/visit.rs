@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, Method, header};
 
 use crate::origin::Origin;
+use crate::session::Place;
 
 /// What the proxy knows about a request that the portal answers.
 #[derive(Clone, Debug)]
@@ -13,6 +14,17 @@ pub struct Visit {
     pub client: IpAddr,
     /// The name of the request, the same in answer and log.
     pub request_id: String,
+    /// Where the visitor is: a host of ours, by the configured scheme and port.
+    pub origin: Origin,
+    /// Whether that is where visitors sign in.
+    pub is_public: bool,
+}
+
+impl Visit {
+    /// Which host's cookies count.
+    pub fn place(&self) -> Place<'_> {
+        if self.is_public { Place::Public } else { Place::Host(&self.origin.host) }
+    }
 }
 
 /// Whether a person's browser is opening a page: only then is a redirect to sign-in of use.
@@ -62,9 +74,9 @@ pub fn is_deliberate(headers: &HeaderMap) -> bool {
 /// Whether a form was sent from a page of ours. Browsers that send fetch metadata say so by it (and then send
 /// `Origin: null`, as our pages ask for no referrer); others by `Origin`; programs that send neither are held by
 /// the form's token alone.
-pub fn is_same_origin(headers: &HeaderMap, public_url: &Origin) -> bool {
+pub fn is_same_origin(headers: &HeaderMap, visited: &Origin) -> bool {
     let origin = headers.get(header::ORIGIN).map(http::HeaderValue::as_bytes);
-    let ours = origin.is_some_and(|origin| origin == public_url.to_string().as_bytes());
+    let ours = origin.is_some_and(|origin| origin == visited.to_string().as_bytes());
     match headers.get("sec-fetch-site") {
         Some(site) => site.as_bytes() == b"same-origin" && (ours || origin.is_none_or(|origin| origin == b"null")),
         None => ours || origin.is_none(),

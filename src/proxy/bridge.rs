@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{Method, header};
 use pingora::proxy::Session;
 use tower::ServiceExt as _;
 
-use super::refusal;
+use super::{Site, refusal};
+use crate::clock::Timestamp;
 use crate::portal::Visit;
-use crate::portal::answer::{Refusal, Refuser};
+use crate::portal::answer::Refusal;
 
 /// The portal's forms are small; nothing longer is read.
 const MOST_BODY_BYTES: usize = 64 * 1024;
@@ -24,16 +24,17 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// When the visitor's connection fails.
 pub(super) async fn call(
     session: &mut Session,
-    portal: &Router,
+    site: &Site,
     uri: http::Uri,
     visit: Visit,
-    refuser: &Refuser<'_>,
+    now: Timestamp,
 ) -> pingora::Result<u16> {
     let body = match read_body(session).await? {
         Ok(body) => body,
         Err(refused) => {
+            let refuser = site.refuser(&visit.origin, &visit.request_id, now);
             let answer = refuser.answer(refused, &session.req_header().headers);
-            return refusal::write(session, answer).await;
+            return refusal::write(session, site, answer).await;
         }
     };
     let source = session.req_header();
@@ -41,9 +42,10 @@ pub(super) async fn call(
     *request.method_mut() = source.method.clone();
     *request.uri_mut() = uri;
     *request.headers_mut() = source.headers.clone();
+    let portal = if visit.is_public { &site.portal } else { &site.portal_elsewhere };
     request.extensions_mut().insert(visit);
     let answer = portal.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
-    refusal::write(session, answer).await
+    refusal::write(session, site, answer).await
 }
 
 /// Reads a small body whole, or says why it is refused.

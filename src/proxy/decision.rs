@@ -13,7 +13,7 @@ use super::handshake::{check_upgrade, is_websocket};
 use super::objected::Objected;
 use super::route::Route;
 use super::{Context, Site, refusal};
-use crate::origin::{Authority, Origin};
+use crate::origin::Authority;
 use crate::portal::answer::Refusal;
 use crate::portal::return_to;
 use crate::session::Live;
@@ -27,10 +27,9 @@ pub(super) struct Target {
     pub(super) path_and_query: String,
 }
 
-/// What becomes of a request before any upstream hears of it.
+/// What becomes of a request that no upstream hears of.
 pub(super) enum Decision {
-    Forward(Pass),
-    Portal(Target),
+    Portal,
     SignIn,
     StepUp(Objected, Duration),
     NoAccess(Objected),
@@ -43,44 +42,39 @@ impl From<Malformed> for Decision {
     }
 }
 
+impl From<Refusal> for Decision {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal)
+    }
+}
+
 impl Site {
     /// The whole decision about a request: everything that can refuse it comes before anything is forwarded.
-    pub(super) async fn decide(&self, session: &Session, context: &mut Context) -> Decision {
+    pub(super) async fn decide(&self, session: &Session, context: &mut Context) -> Result<Pass, Decision> {
         if has_two_lengths(session) {
-            return Malformed::Framing.into();
+            return Err(Malformed::Framing.into());
         }
         let request = session.req_header();
-        let target = match self.read(request) {
-            Ok(target) => target,
-            Err(decision) => return decision,
-        };
-        if let Some(ours) = own_path(&target, &self.public_url) {
-            return if ours { Decision::Portal(target) } else { Decision::Refuse(Refusal::NotFound) };
+        let target = context.target.insert(self.read(request)?);
+        if let Some(ours) = own_path(target) {
+            return Err(if ours { Decision::Portal } else { Refusal::NotFound.into() });
         }
-        let Some(route) = self.routes.find(&target.host, &target.path).cloned() else {
-            return Decision::Refuse(Refusal::NotFound);
-        };
-        let target = context.target.insert(target);
-        if let Err(refusal) = check_upgrade(request) {
-            return Decision::Refuse(refusal);
-        }
-        let visitor = match self.visitor(&route, request, &target.path).await {
-            Ok(visitor) => visitor,
-            Err(refusal) => return Decision::Refuse(refusal),
-        };
+        let route = self.routes.find(&target.host, &target.path).cloned().ok_or(Refusal::NotFound)?;
+        check_upgrade(request)?;
+        let visitor = self.visitor(&route, request, target).await?;
         let (client, now) = (context.client, context.arrived_at);
         let facts = Facts { method: &request.method, path: &target.path, client, now };
         match access::decide(&route, &facts, visitor.clone()) {
-            Verdict::Pass(pass) if self.is_foreign_upgrade(request, context, &pass) => {
-                Decision::Refuse(Refusal::ForeignOrigin)
+            Verdict::Pass(pass) if self.is_foreign_upgrade(request, target, &pass) => {
+                Err(Refusal::ForeignOrigin.into())
             }
-            Verdict::Pass(_) if self.announces_too_much(request) => Decision::Refuse(Refusal::Status(413)),
-            Verdict::Pass(pass) => Decision::Forward(pass),
-            Verdict::SignIn => Decision::SignIn,
+            Verdict::Pass(_) if self.announces_too_much(request) => Err(Refusal::Status(413).into()),
+            Verdict::Pass(pass) => Ok(pass),
+            Verdict::SignIn => Err(Decision::SignIn),
             Verdict::StepUp(objection, max_age) => {
-                Decision::StepUp(Objected::refused(route, objection, visitor), max_age)
+                Err(Decision::StepUp(Objected::refused(route, objection, visitor), max_age))
             }
-            Verdict::Refuse(objection) => Decision::NoAccess(Objected::refused(route, objection, visitor)),
+            Verdict::Refuse(objection) => Err(Decision::NoAccess(Objected::refused(route, objection, visitor))),
         }
     }
 
@@ -90,7 +84,7 @@ impl Site {
         let Authority { host, port } = canonical::host(request.version, &request.uri, &request.headers)?;
         let authority = Authority { port: port.filter(|port| *port != self.public_url.scheme.default_port()), host };
         if !self.routes.serves(&authority) {
-            return Err(Decision::Refuse(Refusal::UnknownHost));
+            return Err(Refusal::UnknownHost.into());
         }
         let (path, query) = canonical::split_target(raw)?;
         let path = CanonicalPath::parse(path)?;
@@ -106,12 +100,13 @@ impl Site {
         &self,
         route: &Route,
         request: &RequestHeader,
-        path: &CanonicalPath,
+        target: &Target,
     ) -> Result<Option<Arc<Live>>, Refusal> {
+        let Target { host, path, .. } = target;
         if route.policy.access_to(&request.method, path) == Access::Public {
             return Ok(None);
         }
-        let found = self.sessions.find(&request.headers).await.map_err(|error| {
+        let found = self.sessions.find(&request.headers, self.place(host)).await.map_err(|error| {
             tracing::error!(error = %crate::session::Chain(&error), "failed to look a session up");
             Refusal::StoreUnavailable
         })?;
@@ -120,9 +115,8 @@ impl Site {
 
     /// A page of another site must not open a WebSocket in a visitor's name: browsers send cookies along and
     /// apply no same-origin policy (RFC 6455 section 10.2).
-    fn is_foreign_upgrade(&self, request: &RequestHeader, context: &Context, pass: &Pass) -> bool {
+    fn is_foreign_upgrade(&self, request: &RequestHeader, target: &Target, pass: &Pass) -> bool {
         let Some(origin) = request.headers.get(header::ORIGIN) else { return false };
-        let Some(target) = &context.target else { return true };
         let ours = format!("{}://{}", self.public_url.scheme.as_str(), target.authority);
         pass.visitor().is_some() && is_websocket(&request.headers) && origin.as_bytes() != ours.as_bytes()
     }
@@ -134,12 +128,12 @@ impl Site {
     }
 }
 
-/// Whether a path is the portal's: `Some(true)` on the public host, `Some(false)` in any other spelling or place.
-fn own_path(target: &Target, public_url: &Origin) -> Option<bool> {
+/// Whether a path is the portal's: `Some(false)` in any other spelling.
+fn own_path(target: &Target) -> Option<bool> {
     let own = return_to::OWN_PREFIX;
     let start = target.path.as_str().get(..own.len())?;
     let ends = matches!(target.path.as_str().as_bytes().get(own.len()), None | Some(b'/' | b';'));
-    (start.eq_ignore_ascii_case(own) && ends).then(|| target.path.is_below(own) && target.host == public_url.host)
+    (start.eq_ignore_ascii_case(own) && ends).then(|| target.path.is_below(own))
 }
 
 fn written(authority: &Authority) -> String {

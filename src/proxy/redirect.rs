@@ -57,9 +57,11 @@ impl ProxyHttp for Redirect {
                 headers.remove(header::STRICT_TRANSPORT_SECURITY);
                 answer
             }
-            Err(refusal) => site.refuser(request_id, self.clock.now()).answer(refusal, &request.headers),
+            Err(refusal) => {
+                site.refuser(&site.public_url, request_id, self.clock.now()).answer(refusal, &request.headers)
+            }
         };
-        refusal::write(session, answer).await?;
+        refusal::write(session, &site, answer).await?;
         Ok(true)
     }
 

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderValue, Method, header};
 use http_body_util::BodyExt as _;
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
+use super::Site;
 use super::access::Reason;
 use super::canonical::Malformed;
 use super::objected::Objected;
+use crate::origin::Hosts;
 use crate::pages::NoAccess;
 use crate::portal::answer::{self, Refusal, Refuser};
 use crate::portal::{return_to, visit};
@@ -24,72 +26,92 @@ pub(super) const fn of_malformed(malformed: Malformed) -> Refusal {
     }
 }
 
-/// The answer to a visitor who must sign in: a redirect for someone who opens a page, 401 for everything else.
-pub(super) fn sign_in(
-    refuser: &Refuser<'_>,
-    method: &Method,
-    headers: &HeaderMap,
-    target: &str,
-) -> http::Response<Body> {
-    if !visit::is_navigation(method, headers) {
-        return refuser.answer(Refusal::SignInRequired, headers);
-    }
-    lead_to_sign_in(refuser, target, &[])
+/// A request that the gateway answers itself.
+pub(super) struct Refused<'a> {
+    pub(super) refuser: Refuser<'a>,
+    pub(super) hosts: &'a Hosts,
+    pub(super) request: &'a RequestHeader,
+    /// What it asked for.
+    pub(super) target: &'a str,
 }
 
-/// The answer to a visitor whose sign-in is too old for what they ask for: they prove once more who they are, and
-/// land on the page they wanted.
-pub(super) fn step_up(
-    refuser: &Refuser<'_>,
-    method: &Method,
-    headers: &HeaderMap,
-    target: &str,
-    max_age: Duration,
-) -> http::Response<Body> {
-    if !visit::is_navigation(method, headers) {
-        return refuser.answer(Refusal::StepUpRequired { max_age }, headers);
+impl Refused<'_> {
+    /// The answer to a visitor who must sign in: a redirect for someone who opens a page, 401 for everything else.
+    pub(super) fn sign_in(&self) -> http::Response<Body> {
+        if !self.is_navigation() {
+            return self.refuser.answer(Refusal::SignInRequired, &self.request.headers);
+        }
+        self.lead_to_sign_in(&[])
     }
-    lead_to_sign_in(refuser, target, &[("step_up", "1")])
+
+    /// The answer to a visitor whose sign-in is too old for what they ask for: they prove once more who they are, and
+    /// land on the page they wanted.
+    pub(super) fn step_up(&self, max_age: Duration) -> http::Response<Body> {
+        if !self.is_navigation() {
+            return self.refuser.answer(Refusal::StepUpRequired { max_age }, &self.request.headers);
+        }
+        self.lead_to_sign_in(&[("step_up", "1")])
+    }
+
+    fn is_navigation(&self) -> bool {
+        visit::is_navigation(&self.request.method, &self.request.headers)
+    }
+
+    fn return_to(&self) -> String {
+        return_to::accept(self.target, self.refuser.origin, self.hosts)
+    }
+
+    fn lead_to_sign_in(&self, how: &[(&str, &str)]) -> http::Response<Body> {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        let query = query.extend_pairs(how).append_pair("return_to", &self.return_to()).finish();
+        let mut redirect = answer::see_other(&format!("/.linkgate/sign-in?{query}"));
+        answer::dress(redirect.headers_mut(), self.refuser.request_id, self.refuser.origin);
+        redirect
+    }
+
+    /// The answer to a visitor who may not pass, signed in or not.
+    pub(super) fn no_access(&self, objected: &Objected) -> http::Response<Body> {
+        let (visitor, told) = (objected.visitor(), objected.told());
+        // Whoever sends a form is answered as a person too.
+        if !visit::is_navigation(&Method::GET, &self.request.headers) {
+            let reason = told.reason.map(Reason::code);
+            return self.refuser.answer_no_access(reason, told.text, &self.request.headers);
+        }
+        let mut page = self.refuser.show(&NoAccess {
+            address: visitor.map(|visitor| visitor.session().shown_name()),
+            csrf: visitor.map(Live::csrf_token).unwrap_or_default(),
+            return_to: self.return_to(),
+            reason: told.reason.map(Reason::code),
+            text: told.text.map(str::to_owned),
+        });
+        *page.status_mut() = Refusal::NoAccess.status();
+        page
+    }
 }
 
-fn lead_to_sign_in(refuser: &Refuser<'_>, target: &str, how: &[(&str, &str)]) -> http::Response<Body> {
-    let target = return_to::accept(target, refuser.public_url);
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    let query = query.extend_pairs(how).append_pair("return_to", &target).finish();
-    let mut redirect = answer::see_other(&format!("/.linkgate/sign-in?{query}"));
-    answer::dress(redirect.headers_mut(), refuser.request_id, refuser.public_url);
-    redirect
-}
-
-/// The answer to a visitor who may not pass, signed in or not.
-pub(super) fn no_access(
-    refuser: &Refuser<'_>,
-    objected: &Objected,
-    headers: &HeaderMap,
-    target: &str,
-) -> http::Response<Body> {
-    let (visitor, told) = (objected.visitor(), objected.told());
-    // Whoever sends a form is answered as a person too.
-    if !visit::is_navigation(&Method::GET, headers) {
-        return refuser.answer_no_access(told.reason.map(Reason::code), told.text, headers);
+/// What our pages may do, where there are other hosts: a form of ours may end there, and browsers hold each redirect
+/// against the page that the form was on.
+pub fn content_policy(hosts: &Hosts) -> Option<HeaderValue> {
+    let others: Vec<String> = hosts.others().map(|origin| origin.to_string()).collect();
+    if others.is_empty() {
+        return None;
     }
-    let mut page = refuser.show(&NoAccess {
-        address: visitor.map(|visitor| visitor.session().shown_name()),
-        csrf: visitor.map(Live::csrf_token).unwrap_or_default(),
-        return_to: return_to::accept(target, refuser.public_url),
-        reason: told.reason.map(Reason::code),
-        text: told.text.map(str::to_owned),
-    });
-    *page.status_mut() = Refusal::NoAccess.status();
-    page
+    let own = answer::CONTENT_POLICY;
+    let policy = own.to_str().ok()?.replace("form-action 'self'", &format!("form-action 'self' {}", others.join(" ")));
+    HeaderValue::from_str(&policy).ok()
 }
 
 /// Sends an answer of the gateway's own. Gives its status.
 ///
 /// # Errors
 /// When the visitor's connection fails.
-pub(super) async fn write(session: &mut Session, answer: http::Response<Body>) -> pingora::Result<u16> {
+pub(super) async fn write(session: &mut Session, site: &Site, answer: http::Response<Body>) -> pingora::Result<u16> {
     let (mut parts, body) = answer.into_parts();
+    if let Some(policy) = &site.content_policy
+        && parts.headers.get(header::CONTENT_SECURITY_POLICY) == Some(&answer::CONTENT_POLICY)
+    {
+        parts.headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
+    }
     // The HTTP/1 writer takes no other version.
     parts.version = http::Version::HTTP_11;
     let status = parts.status;

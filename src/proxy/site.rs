@@ -4,16 +4,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use http::HeaderValue;
 use ipnet::IpNet;
 
 use super::headers::Managed;
 use super::route::Table;
 use super::{Limits, tls};
 use crate::clock::Timestamp;
-use crate::origin::Origin;
+use crate::origin::{Hosts, Origin};
 use crate::pages::Pages;
 use crate::portal::answer::Refuser;
-use crate::session::Sessions;
+use crate::session::{Place, Sessions};
 
 /// Hosts, routes and rules, with the pages and sessions that go with them.
 pub struct Site {
@@ -25,8 +26,12 @@ pub struct Site {
     pub managed: Managed,
     /// The sessions.
     pub sessions: Arc<Sessions>,
-    /// Everything under `/.linkgate/`.
+    /// Everything under `/.linkgate/` on the host of `public_url`.
     pub portal: Router,
+    /// The same on the other hosts.
+    pub portal_elsewhere: Router,
+    /// Every host that is ours.
+    pub hosts: Hosts,
     /// The pages.
     pub pages: Arc<Pages>,
     /// `[limits]`
@@ -35,6 +40,8 @@ pub struct Site {
     pub trusted_proxies: Vec<IpNet>,
     /// Who says ahead of each connection where it is from.
     pub proxy_protocol: Vec<IpNet>,
+    /// What our pages may do, where there are several hosts.
+    pub content_policy: Option<HeaderValue>,
     /// TLS, where the gateway ends it.
     pub tls: Option<Arc<tls::Server>>,
 }
@@ -50,7 +57,18 @@ impl Site {
         self.proxy_protocol.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
-    pub(super) fn refuser<'a>(&'a self, request_id: &'a str, now: Timestamp) -> Refuser<'a> {
-        Refuser { pages: &self.pages, public_url: &self.public_url, request_id, now }
+    /// What refuses a visitor of `origin`.
+    pub(super) fn refuser<'a>(&'a self, origin: &'a Origin, request_id: &'a str, now: Timestamp) -> Refuser<'a> {
+        Refuser { pages: &self.pages, origin, request_id, now }
+    }
+
+    /// Where the visitor of a host of ours is.
+    pub(super) fn origin(&self, host: &str) -> Origin {
+        Origin { host: host.to_owned(), ..self.public_url.clone() }
+    }
+
+    /// Which host's cookies count.
+    pub(super) fn place<'a>(&self, host: &'a str) -> Place<'a> {
+        if host == self.public_url.host { Place::Public } else { Place::Host(host) }
     }
 }

@@ -162,7 +162,12 @@ impl Browser {
     }
 
     fn seal(&self) -> Seal {
-        Seal::new(self.0.expose().as_bytes(), "attempt")
+        self.seal_for("attempt")
+    }
+
+    /// A seal that only this browser's cookie opens.
+    pub(super) fn seal_for(&self, purpose: &str) -> Seal {
+        Seal::new(self.0.expose().as_bytes(), purpose)
     }
 
     fn index_name(&self) -> String {

@@ -103,15 +103,27 @@ impl Live {
 const MOST_ENTRIES: u64 = 200_000;
 
 /// Bounded, with one loader per session at a time. When an entry is too old is the caller's to say.
-pub(super) struct Cache(moka::future::Cache<Key, Arc<Live>>);
+pub(super) struct Cache {
+    sessions: moka::future::Cache<Key, Arc<Live>>,
+    /// The sessions that seats on other hosts lead to. That never changes.
+    seats: moka::future::Cache<Key, SessionId>,
+}
 
 impl Cache {
     pub(super) fn new() -> Self {
-        Self(moka::future::Cache::new(MOST_ENTRIES))
+        Self { sessions: moka::future::Cache::new(MOST_ENTRIES), seats: moka::future::Cache::new(MOST_ENTRIES) }
     }
 
     pub(super) async fn get(&self, key: Key) -> Option<Arc<Live>> {
-        self.0.get(&key).await
+        self.sessions.get(&key).await
+    }
+
+    pub(super) async fn seat(&self, key: Key) -> Option<SessionId> {
+        self.seats.get(&key).await
+    }
+
+    pub(super) async fn keep_seat(&self, key: Key, session: SessionId) {
+        self.seats.insert(key, session).await;
     }
 
     /// Gives the entry that `load` makes of the present one. Of many callers one loads at a time, and the
@@ -121,7 +133,7 @@ impl Cache {
         F: FnOnce(Option<Arc<Live>>) -> Fut,
         Fut: Future<Output = Result<Option<Arc<Live>>, store::Error>>,
     {
-        let loaded = self.0.entry(key).and_try_compute_with(async |entry| {
+        let loaded = self.sessions.entry(key).and_try_compute_with(async |entry| {
             let present = entry.map(moka::Entry::into_value);
             let loaded = load(present.clone()).await?;
             Ok::<_, store::Error>(match (present, loaded) {
@@ -142,11 +154,11 @@ impl Cache {
 
     /// Forgets one session, after any load of it that is under way.
     pub(super) async fn forget(&self, key: Key) {
-        self.0.entry(key).and_compute_with(async |_| Op::Remove).await;
+        self.sessions.entry(key).and_compute_with(async |_| Op::Remove).await;
     }
 
     /// Forgets every session.
     pub(super) fn forget_all(&self) {
-        self.0.invalidate_all();
+        self.sessions.invalidate_all();
     }
 }

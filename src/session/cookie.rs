@@ -20,6 +20,8 @@ pub enum Kind {
     Browser,
     /// Names the device to Mosaic, where the operator wants that.
     Device,
+    /// Counts sign-ins within a minute, to see one that leads nowhere.
+    Rounds,
 }
 
 /// Names cookies for one public origin: with the `__Host-` prefix and `Secure` wherever it is HTTPS.
@@ -29,13 +31,15 @@ pub struct Jar {
 }
 
 /// Every name that is or was ours, in either mode: none of them passes in either direction.
-const OWN: [&str; 6] = [
+const OWN: [&str; 8] = [
     "__Host-linkgate",
     "__Host-linkgate-browser",
     "__Host-linkgate-device",
+    "__Host-linkgate-rounds",
     "linkgate",
     "linkgate-browser",
     "linkgate-device",
+    "linkgate-rounds",
 ];
 
 impl Jar {
@@ -49,9 +53,11 @@ impl Jar {
             (true, Kind::Session) => "__Host-linkgate",
             (true, Kind::Browser) => "__Host-linkgate-browser",
             (true, Kind::Device) => "__Host-linkgate-device",
+            (true, Kind::Rounds) => "__Host-linkgate-rounds",
             (false, Kind::Session) => "linkgate",
             (false, Kind::Browser) => "linkgate-browser",
             (false, Kind::Device) => "linkgate-device",
+            (false, Kind::Rounds) => "linkgate-rounds",
         }
     }
 

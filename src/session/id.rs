@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use zeroize::Zeroize;
 
+use super::Place;
 use crate::clock::Timestamp;
 use crate::secret;
 use crate::store::{self, Shared};
@@ -35,6 +36,10 @@ impl SessionId {
     /// How the session is named wherever the ID itself must not be.
     pub fn key(&self) -> Key {
         Key(secret::sha256(&self.0))
+    }
+
+    pub(super) const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// The bytes that the session's record is sealed with.
@@ -123,22 +128,27 @@ impl KeyRing {
         if known.is_empty() { Ok(()) } else { self.agree(&known.concat()).await.map(drop) }
     }
 
-    /// The value of the cookie that names `id`.
-    pub(super) async fn sign(&self, id: &SessionId) -> Result<String, store::Error> {
+    /// The value of the cookie that names `id` in `place`.
+    pub(super) async fn sign(&self, id: &SessionId, place: Place<'_>) -> Result<String, store::Error> {
         let mut token = [0; TOKEN_BYTES];
         token[..32].copy_from_slice(&id.0);
-        token[32..].copy_from_slice(&mac(&self.keys().await?[0], id));
+        token[32..].copy_from_slice(&mac(&self.keys().await?[0], id, place));
         Ok(secret::base64url(&token))
     }
 
-    /// Whether a claimed ID was made by this gateway.
-    pub(super) async fn made(&self, claimed: &Claimed) -> Result<bool, store::Error> {
-        Ok(self.keys().await?.iter().any(|key| secret::same(&mac(key, &claimed.id), &claimed.mac)))
+    /// Whether a claimed ID was made by this gateway, for `place`.
+    pub(super) async fn made(&self, claimed: &Claimed, place: Place<'_>) -> Result<bool, store::Error> {
+        Ok(self.keys().await?.iter().any(|key| secret::same(&mac(key, &claimed.id, place), &claimed.mac)))
     }
 }
 
-fn mac(key: &[u8; 32], id: &SessionId) -> [u8; MAC_BYTES] {
+fn mac(key: &[u8; 32], id: &SessionId, place: Place<'_>) -> [u8; MAC_BYTES] {
     let mut short = [0; MAC_BYTES];
-    short.copy_from_slice(&secret::mac(key, &id.0)[..MAC_BYTES]);
+    let full = match place {
+        Place::Public => secret::mac(key, &id.0),
+        // The ID has one length, so the two have one reading.
+        Place::Host(host) => secret::mac(key, &[&id.0, host.as_bytes()].concat()),
+    };
+    short.copy_from_slice(&full[..MAC_BYTES]);
     short
 }

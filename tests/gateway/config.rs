@@ -436,12 +436,22 @@ fn what_only_looks_wrong_is_fine() {
     check(&format!("\u{feff}{}", LEAST.replace('\n', "\r\n")));
     check_after("access = \"public\"\nwhole_site = true\n");
     check_after("access = \"optional\"\n");
-    check_after("[[route]]\nhost = \"docs.example.com\"\npath = \"/x\"\naccess = \"public\"\nupstream = \"demo\"\n");
+    check_after("[[route]]\nhost = \"docs.localhost\"\npath = \"/x\"\naccess = \"public\"\nupstream = \"demo\"\n");
     check_after("[[route]]\npath = \"/x\"\nupstream = \"https://10.0.0.1:8080/\"\n");
     check_after("[session]\nlifetime = \"1h\"\n");
     check_after("[sign_in]\nlink_lifetime = \"24h\"\n");
     check_after("[identity_headers.names]\ngroups = \"X-Team\"\nroles = \"\"\nname = \"X-Forwarded-Roles\"\n");
     check(&format!("listen = \"127.0.0.1:0\"\n{LEAST}[admin]\nlisten = \"127.0.0.1:0\"\n"));
+}
+
+#[test]
+fn hosts_that_a_network_would_reach_are_not_for_plain_http() {
+    let found = warnings(&format!("{LEAST}[[route]]\nhost = \"wiki.example.com\"\nupstream = \"demo\"\n"));
+    let [warning] = &found[..] else { panic!("{found:?}") };
+    assert!(warning.contains("route[1].host: is served over plain http://"), "{warning}");
+    let secure = LEAST.replace("http://", "https://");
+    let found = warnings(&format!("{secure}[[route]]\nhost = \"wiki.example.com\"\nupstream = \"demo\"\n"));
+    assert_eq!(found, Vec::<String>::new());
 }
 
 #[cfg(unix)]

@@ -16,6 +16,7 @@ mod flow;
 mod framing;
 mod harness;
 mod headers;
+mod hosts;
 mod http2;
 mod instances;
 mod issuer;

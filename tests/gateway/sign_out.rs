@@ -34,7 +34,13 @@ async fn signing_out_ends_the_session_for_whoever_has_its_cookie() {
     let copy = visitor.clone();
     let signed_out = visitor.post(SIGN_OUT, &[("csrf", &page.field("csrf"))]).await;
     assert_eq!(signed_out.location(), "/.linkgate/signed-out");
-    assert_eq!(signed_out.set_cookies(), ["linkgate=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"]);
+    assert_eq!(
+        signed_out.set_cookies(),
+        [
+            "linkgate=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0",
+            "linkgate-rounds=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"
+        ]
+    );
     assert_eq!(visitor.session_cookie(), "");
     assert!(copy.is_known_as(&gate, None).await);
     assert_eq!(copy.clone().open("/any").await.status, StatusCode::SEE_OTHER);
@@ -165,6 +171,7 @@ async fn over_https_cookies_are_bound_to_the_host_when_set_and_when_cleared() {
         landed.set_cookies(),
         [
             format!("__Host-linkgate={session}; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=604800"),
+            "__Host-linkgate-rounds=1; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60".to_owned(),
             "__Host-linkgate-browser=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0".to_owned(),
         ]
     );
@@ -174,5 +181,11 @@ async fn over_https_cookies_are_bound_to_the_host_when_set_and_when_cleared() {
 
     let csrf = visitor.open(SIGN_OUT).await.field("csrf");
     let done = visitor.post(SIGN_OUT, &[("csrf", &csrf)]).await;
-    assert_eq!(done.set_cookies(), ["__Host-linkgate=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0"]);
+    assert_eq!(
+        done.set_cookies(),
+        [
+            "__Host-linkgate=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0",
+            "__Host-linkgate-rounds=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0"
+        ]
+    );
 }

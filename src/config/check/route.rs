@@ -6,8 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use url::{Host, Url};
 
 use super::{Check, Purpose};
-use crate::origin::Authority;
-use crate::proxy::access::Access;
+use crate::origin::{Authority, Origin};
 use crate::proxy::route::Config;
 use crate::proxy::upstream::Upstream;
 
@@ -63,10 +62,15 @@ impl Check<'_> {
             self.refuse(&key, "is not in its plain form", &hint);
             return None;
         }
-        let is_public = config.access == Access::Public;
-        if let Some(public_host) = public_host.filter(|public_host| !is_public && public_host != host) {
-            let message = format!("visitors can sign in on the host of `public_url` only, which is {public_host}");
-            self.refuse(&key, message, "protect this host with a gateway of its own");
+        if let Some(url) = self.settings.public_url.as_ref().filter(|url| !url.is_secure()) {
+            let origin = Origin { host: authority.host.clone(), ..url.clone() };
+            if !origin.is_loopback() {
+                let message =
+                    "is served over plain http://, as `public_url` is, which shows links and cookies to the network";
+                let hint =
+                    "name it below localhost, like \"wiki.localhost\", or set `public_url` to an https:// address";
+                self.warn(&key, message, hint);
+            }
         }
         Some(authority.host)
     }
