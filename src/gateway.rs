@@ -17,8 +17,10 @@ use crate::identity::headers::BadHeaderName;
 use crate::issuer::Issuer;
 use crate::mosaic::{self, BadConnection};
 use crate::pages::{self, Pages};
-use crate::proxy::upstream::BadUpstream;
-use crate::proxy::{Site, tls};
+use crate::proxy::Site;
+use crate::proxy::tls;
+use crate::proxy::upstream::Upstreams;
+use crate::proxy::upstream::tls::BadTls;
 use crate::setting::Span;
 use crate::store::{self, OpenError, Shared};
 use crate::telemetry::Metrics;
@@ -74,9 +76,9 @@ pub enum Error {
     /// A header of one's own has no possible name.
     #[error("prepare the identity headers")]
     Headers(#[from] BadHeaderName),
-    /// An upstream is none.
+    /// A file of an upstream cannot be used.
     #[error("prepare the routes")]
-    Upstream(#[from] BadUpstream),
+    Upstream(#[from] BadTls),
     /// The issuer's listener for other programs.
     #[error("open the issuer to other programs")]
     Issuer(#[from] crate::issuer::tls::ListenerError),
@@ -217,6 +219,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         metrics: Arc::clone(&metrics),
         readiness: readiness.clone(),
         tasks: TaskTracker::new(),
+        upstreams: Upstreams::new(clock.clone(), Arc::clone(&metrics), closing.clone()),
         closing: closing.clone(),
         issuer: embedded.as_ref().map(|embedded| (embedded.connection(), embedded.pages())),
     };

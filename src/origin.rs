@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 /// Host and port of a request, canonical: lower case, IDNA, no trailing dot, default ports left open.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Authority {
     /// A domain name or an address as `url` writes it (`[::1]` for IPv6).
     pub host: String,
@@ -34,9 +35,38 @@ impl Authority {
         };
         let host = url::Host::parse(host).ok()?.to_string();
         let host = host.strip_suffix('.').unwrap_or(&host);
-        (!host.is_empty()).then(|| Self { host: host.to_owned(), port })
+        (!host.is_empty() && !host.ends_with('.')).then(|| Self { host: host.to_owned(), port })
     }
 }
+
+/// As in a `Host` header.
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
+}
+
+impl From<Authority> for String {
+    fn from(authority: Authority) -> Self {
+        authority.to_string()
+    }
+}
+
+impl TryFrom<String> for Authority {
+    type Error = BadAuthority;
+
+    fn try_from(text: String) -> Result<Self, BadAuthority> {
+        Self::parse(&text).ok_or(BadAuthority)
+    }
+}
+
+/// Not host and port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a host name like \"app.example.com\", with a port where it needs one")]
+pub struct BadAuthority;
 
 /// How visitors reach the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,6 +263,8 @@ mod tests {
         for wrong in [
             "",
             ".",
+            "..",
+            "a..",
             ":80",
             "a b",
             "a/b",

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{Error, ErrorSource, ErrorType, OrErr as _};
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,9 @@ use headers::Provenance;
 use leave::Leave;
 use objected::Objected;
 use refusal::Refused;
+use route::HostHeader;
 pub use site::Site;
+use upstream::Attempts;
 
 /// `[limits]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -114,7 +116,9 @@ pub struct Context {
     ongoing: Option<Arc<Ongoing>>,
     objected: Option<Objected>,
     verdict: &'static str,
-    connects: usize,
+    attempts: Attempts,
+    /// Whether the upstream has begun with an answer.
+    is_answered: bool,
     body_bytes: u64,
     body_begun_at: Option<Timestamp>,
     _open: OpenRequest,
@@ -139,16 +143,17 @@ impl Context {
 }
 
 impl Proxy {
-    /// The one place that says where a request goes. It takes leave to pass, and nothing else makes a peer.
-    async fn forward(&self, pass: &Pass, request: &RequestHeader, connects: usize) -> pingora::Result<Box<HttpPeer>> {
+    /// The one place that says where a request goes. It takes leave to pass, and nothing else sends a visitor's request
+    /// to a server.
+    async fn forward(
+        &self,
+        pass: &Pass,
+        request: &RequestHeader,
+        attempts: &mut Attempts,
+    ) -> pingora::Result<Box<HttpPeer>> {
         let route = pass.route();
-        let upstream = &route.upstream;
-        let addresses = upstream.addresses().await.or_err(ErrorType::ConnectNoRoute, "the upstream has no address")?;
-        let address = addresses.get(connects % addresses.len().max(1));
-        let address = address.ok_or_else(|| Error::explain(ErrorType::ConnectNoRoute, "the upstream has no address"));
-        let mut peer = HttpPeer::new(address.map_err(Error::into_up)?, upstream.tls, upstream.host.clone());
-        peer.group_key = route.pool;
-        // A tunnel or a stream of events may be silent for long; the session's end is what ends it.
+        let mut peer = attempts.peer(&route.upstream, self.clock.now()).await?;
+        // A tunnel, a stream of events or a call may be silent for long; the session's end is what ends it.
         let headers = &request.headers;
         let open_ended = is_websocket(headers) || accepts_events(headers) || is_grpc(headers);
         if let Some(options) = peer.get_mut_peer_options() {
@@ -197,7 +202,8 @@ impl ProxyHttp for Proxy {
             ongoing: None,
             objected: None,
             verdict: "broken_off",
-            connects: 0,
+            attempts: Attempts::default(),
+            is_answered: false,
             body_bytes: 0,
             body_begun_at: None,
             _open: self.metrics.begin(),
@@ -283,16 +289,25 @@ impl ProxyHttp for Proxy {
                 context.verdict = refusal.code();
                 refused.refuser.answer(refusal, &request.headers)
             }
+            Decision::OtherMethods(allowed) => {
+                let refusal = Refusal::Status(405);
+                context.verdict = refusal.code();
+                let mut answer = refused.refuser.answer(refusal, &request.headers);
+                answer.headers_mut().insert(header::ALLOW, allowed);
+                answer
+            }
         };
         refusal::write(session, &site, answer).await?;
         Ok(true)
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
-        let Some(pass) = context.pass() else {
+        let Some(leave) = context.leave.clone() else {
             return Error::e_explain(ErrorType::InternalError, "a request without leave to pass");
         };
-        self.forward(pass, session.req_header(), context.connects).await
+        // What was read of the body is sent again, and counted again.
+        (context.body_bytes, context.body_begun_at) = (0, None);
+        self.forward(&leave.pass, session.req_header(), &mut context.attempts).await
     }
 
     async fn upstream_request_filter(
@@ -304,11 +319,17 @@ impl ProxyHttp for Proxy {
         let (Some(pass), Some(target)) = (context.pass(), context.target()) else {
             return Error::e_explain(ErrorType::InternalError, "a request without leave to pass");
         };
-        request.set_raw_path(target.path_and_query.as_bytes())?;
+        let route = pass.route();
+        request.set_raw_path(route.rewrite.apply(&target.path_and_query).as_bytes())?;
         let provenance = Provenance {
             client: context.client,
             scheme: context.site.public_url.scheme.as_str(),
             authority: &target.authority,
+            host: match &route.host_header {
+                HostHeader::Keep => None,
+                HostHeader::Upstream => context.attempts.authority(),
+                HostHeader::Named(host) => Some(host),
+            },
             request_id: &context.request_id,
             certificate: tls::Connection::of(session).and_then(tls::Connection::certificate),
         };
@@ -337,12 +358,18 @@ impl ProxyHttp for Proxy {
         context.must_go_on()?;
         let begun_at = *context.body_begun_at.get_or_insert(now);
         context.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        if context.site.limits.body_bytes.is_some_and(|most| context.body_bytes > most) {
+        let most = context.pass().and_then(|pass| context.site.most_body_bytes(pass.route()));
+        if most.is_some_and(|most| context.body_bytes > most) {
             return Error::e_explain(ErrorType::HTTPStatus(413), "the request body is beyond its limit");
         }
         let took = now.since(begun_at);
         let least = took.as_secs() * context.site.limits.body_bytes_per_second as u64;
-        if body.is_some() && took > BODY_GRACE && context.body_bytes < least {
+        let is_call = is_grpc(&session.req_header().headers);
+        if body.is_some() && took > BODY_GRACE && context.body_bytes < least && !is_call {
+            // Where the framework does not end the stream by this, the edge does.
+            if let Some(ongoing) = &context.ongoing {
+                ongoing.end();
+            }
             return Error::e_explain(ErrorType::HTTPStatus(408), "the request body is too slow");
         }
         Ok(())
@@ -352,8 +379,10 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _context: &mut Context,
+        context: &mut Context,
     ) -> pingora::Result<()> {
+        context.is_answered = true;
+        context.attempts.answered();
         if response.status == 101 && !is_websocket(&session.req_header().headers) {
             return Err(
                 Error::explain(ErrorType::InvalidHTTPHeader, "the upstream switched protocols unasked").into_up()
@@ -368,6 +397,9 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
+        let changes = context.pass().map(|pass| &pass.route().response_headers);
+        // Before ours, so that none of ours can be changed.
+        changes.map_or(Ok(()), |changes| changes.apply_to_response(response))?;
         headers::drop_own_cookies(response)?;
         if response.status.is_informational() && response.status != 101 {
             return Ok(());
@@ -392,7 +424,7 @@ impl ProxyHttp for Proxy {
         context.must_go_on().map(|()| None)
     }
 
-    /// Nothing was sent yet, so another address of the upstream, or the same one, may be tried.
+    /// Nothing was sent yet, so another address of the upstream may be tried.
     fn fail_to_connect(
         &self,
         _session: &mut Session,
@@ -400,9 +432,50 @@ impl ProxyHttp for Proxy {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        context.connects += 1;
-        error.set_retry(context.connects < MOST_CONNECTS);
+        error.set_retry(context.attempts.not_connected(self.clock.now()));
         error
+    }
+
+    /// Something was sent. What may be repeated (RFC 9110 section 9.2.2), and can be because its body is still at hand,
+    /// is sent again where the connection ended before there was an answer; all else is not.
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        context: &mut Context,
+        was_kept: bool,
+    ) -> Box<Error> {
+        let mut error = error.more_context(format!("Peer: {peer}"));
+        let is_upstreams = matches!(error.esource(), ErrorSource::Upstream) && !context.is_answered;
+        let now = self.clock.now();
+        let may_repeat = match failure_of(&error) {
+            _ if !is_upstreams => false,
+            Failure::BrokenOff => {
+                let request = session.req_header();
+                let is_repeatable = request.method.is_idempotent()
+                    && !is_websocket(&request.headers)
+                    && !session.as_ref().retry_buffer_truncated();
+                let retries = context.pass().map_or(0, |pass| pass.route().retries);
+                context.attempts.broken_off(was_kept, retries, now) && is_repeatable
+            }
+            Failure::TimedOut => {
+                context.attempts.timed_out(now);
+                false
+            }
+            Failure::Other => false,
+        };
+        if may_repeat {
+            let request_id = context.request_id.to_str().unwrap_or_default();
+            tracing::warn!(request.id = request_id, %error, "sent a request again: its connection ended unanswered");
+        }
+        error.set_retry(may_repeat);
+        error
+    }
+
+    /// `error_while_proxy` has logged it, with the ID of the request.
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
@@ -463,8 +536,21 @@ impl ProxyHttp for Proxy {
     }
 }
 
-/// How often a connection to an upstream is tried for one request.
-const MOST_CONNECTS: usize = 3;
+/// How an upstream failed to answer.
+enum Failure {
+    BrokenOff,
+    TimedOut,
+    Other,
+}
+
+fn failure_of(error: &Error) -> Failure {
+    use ErrorType::{ConnectionClosed, H2Error, ReadError, ReadTimedout, WriteError, WriteTimedout};
+    match error.etype() {
+        ConnectionClosed | ReadError | WriteError | H2Error => Failure::BrokenOff,
+        ReadTimedout | WriteTimedout => Failure::TimedOut,
+        _ => Failure::Other,
+    }
+}
 
 /// What the visitor is told when forwarding fails; nothing where it is the visitor who is gone.
 fn refusal_of(error: &Error) -> Option<Refusal> {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::secret::Secret;
 
 /// A length of time with its unit: `"90s"`, `"15m"`, `"12h"`, `"7d"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(pub Duration);
 

@@ -20,6 +20,7 @@ mod mail;
 mod mosaic;
 mod route;
 mod tls;
+mod upstream;
 
 /// What the checks found.
 pub(super) struct Findings {

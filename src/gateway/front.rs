@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::proxy::edge::{Connections, Edge, Threshold, Use};
 use crate::proxy::redirect::Redirect;
+use crate::proxy::upstream::MOST_ATTEMPTS;
 use crate::proxy::{Proxy, Site};
 use crate::telemetry::Metrics;
 
@@ -77,7 +78,8 @@ impl Front {
 }
 
 fn http<P: ProxyHttp>(application: P, keep_alive: Duration) -> HttpProxy<P> {
-    let conf = ServerConf { upstream_keepalive_pool_size: 256, max_retries: 3, ..ServerConf::default() };
+    let conf =
+        ServerConf { upstream_keepalive_pool_size: 256, max_retries: MOST_ATTEMPTS as usize, ..ServerConf::default() };
     let mut http = http_proxy(&Arc::new(conf), application);
     let mut options = HttpServerOptions::default();
     options.h2_idle_timeout = Some(keep_alive);

@@ -22,6 +22,9 @@ use crate::portal::{self, Portal};
 use crate::proxy::access::Rule;
 use crate::proxy::headers::Managed;
 use crate::proxy::route::{self, Table};
+use crate::proxy::upstream::Upstreams;
+use crate::proxy::upstream::setting::Servers;
+use crate::proxy::upstream::url::UpstreamUrl;
 use crate::proxy::{Site, refusal, tls};
 use crate::session::cookie::Jar;
 use crate::session::{self, Admission, Chain, Sessions};
@@ -36,6 +39,8 @@ pub(super) struct Ground {
     pub(super) readiness: Readiness,
     /// What portals and sessions, the present ones and those before, do in the background.
     pub(super) tasks: TaskTracker,
+    /// Where requests go, with what is known of its health.
+    pub(super) upstreams: Upstreams,
     /// Tells when everything ends.
     pub(super) closing: watch::Receiver<bool>,
     /// How the built-in issuer is called, and its pages, with one.
@@ -126,13 +131,15 @@ impl Parts {
     /// When a route or a header of one's own cannot be used.
     pub(super) fn site(&self, ground: &Ground) -> Result<Site, Error> {
         let config = &self.config;
-        let demo = self.demo.as_ref().map(Demo::address);
+        if let Some(demo) = &self.demo {
+            ground.upstreams.demo_at(demo.address());
+        }
         let hosts = hosts_of(config);
         let guests = ground.issuer.as_ref().map(|(_, pages)| pages.clone()).unwrap_or_default();
         Ok(Site {
             content_policy: refusal::content_policy(&hosts),
             public_url: config.public_url.clone(),
-            routes: Table::new(&config.route, &config.public_url, demo)?,
+            routes: Table::new(&config.route, &config.public_url, &ground.upstreams)?,
             managed: Managed::new(&Plan::new(&config.identity_headers)?),
             sessions: Arc::clone(&self.sessions),
             portal: self.portal.router(guests),
@@ -222,7 +229,8 @@ fn hosts_of(config: &Config) -> Hosts {
 }
 
 fn wants_demo(config: &Config) -> bool {
-    config.route.iter().any(|route| route.upstream.as_deref() == Some("demo"))
+    let is_demo = |Servers(servers): &Servers| servers.iter().any(|server| server.url == UpstreamUrl::Demo);
+    config.route.iter().filter_map(|route| route.upstream.as_ref()).any(is_demo)
 }
 
 /// The claims that headers and rules need beyond the usual ones.

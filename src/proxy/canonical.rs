@@ -243,7 +243,8 @@ const METHODS: [&str; 32] = [
     "REBIND",
 ];
 
-pub(super) fn check_method(method: &Method) -> Result<(), Malformed> {
+/// Refuses methods that are never passed on.
+pub fn check_method(method: &Method) -> Result<(), Malformed> {
     match method.as_str() {
         "TRACE" | "CONNECT" => Err(Malformed::Method),
         name if METHODS.contains(&name) => Ok(()),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header;
+use http::{HeaderValue, header};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
@@ -11,7 +11,7 @@ use super::access::{self, Access, Facts, Pass, Verdict};
 use super::canonical::{self, CanonicalPath, Malformed};
 use super::handshake::{check_upgrade, is_websocket};
 use super::objected::Objected;
-use super::route::Route;
+use super::route::{Found, Route};
 use super::{Context, Site, refusal};
 use crate::origin::Authority;
 use crate::portal::answer::Refusal;
@@ -34,6 +34,8 @@ pub(super) enum Decision {
     StepUp(Objected, Duration),
     NoAccess(Objected),
     Refuse(Refusal),
+    /// The route is for other methods, which are these.
+    OtherMethods(HeaderValue),
 }
 
 impl From<Malformed> for Decision {
@@ -59,7 +61,11 @@ impl Site {
         if let Some(ours) = own_path(target) {
             return Err(if ours { Decision::Portal } else { Refusal::NotFound.into() });
         }
-        let route = self.routes.find(&target.host, &target.path).cloned().ok_or(Refusal::NotFound)?;
+        let route = match self.routes.find(&target.host, &target.path, &request.method) {
+            Found::Route(route) => Arc::clone(route),
+            Found::OtherMethods(allowed) => return Err(Decision::OtherMethods(allowed)),
+            Found::Nothing => return Err(Refusal::NotFound.into()),
+        };
         check_upgrade(request)?;
         let visitor = self.visitor(&route, request, target).await?;
         let (client, now) = (context.client, context.arrived_at);
@@ -68,7 +74,7 @@ impl Site {
             Verdict::Pass(pass) if self.is_foreign_upgrade(request, target, &pass) => {
                 Err(Refusal::ForeignOrigin.into())
             }
-            Verdict::Pass(_) if self.announces_too_much(request) => Err(Refusal::Status(413).into()),
+            Verdict::Pass(_) if self.announces_too_much(request, &route) => Err(Refusal::Status(413).into()),
             Verdict::Pass(pass) => Ok(pass),
             Verdict::SignIn => Err(Decision::SignIn),
             Verdict::StepUp(objection, max_age) => {
@@ -122,9 +128,14 @@ impl Site {
     }
 
     /// A body that says itself that it is beyond the limit is not begun.
-    fn announces_too_much(&self, request: &RequestHeader) -> bool {
+    fn announces_too_much(&self, request: &RequestHeader, route: &Route) -> bool {
         let length = canonical::body_length(request.version, &request.headers);
-        self.limits.body_bytes.is_some_and(|most| length.is_ok_and(|length| length > most))
+        self.most_body_bytes(route).is_some_and(|most| length.is_ok_and(|length| length > most))
+    }
+
+    /// The limit of a request body: that of the route, or else of all.
+    pub(super) fn most_body_bytes(&self, route: &Route) -> Option<u64> {
+        route.body_bytes.or(self.limits.body_bytes)
     }
 }
 

@@ -4,6 +4,7 @@
 //! chance where both are there. An upstream that switches protocols before the end of the empty request was seen
 //! finds its tunnel closed (pingora issue 946). On these connections the answer is never there first.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,13 +15,14 @@ use async_trait::async_trait;
 use http::{HeaderMap, Method, header};
 use pingora::connectors::L4Connect;
 use pingora::http::RequestHeader;
+use pingora::protocols::ALPN;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::portal::answer::Refusal;
 
@@ -51,6 +53,8 @@ pub(super) fn check_upgrade(request: &RequestHeader) -> Result<(), Refusal> {
 pub(super) fn prepare(peer: &mut HttpPeer) {
     peer.group_key = peer.group_key.wrapping_add(1);
     peer.options.custom_l4 = Some(Arc::new(Connector));
+    // There is no handshake like this in the HTTP/2 that servers commonly speak (RFC 8441 is an extension).
+    peer.options.alpn = ALPN::H1;
     // What is left of a refused handshake is not kept.
     peer.options.idle_timeout = Some(Duration::ZERO);
 }
@@ -61,25 +65,36 @@ struct Connector;
 #[async_trait]
 impl L4Connect for Connector {
     async fn connect(&self, address: &SocketAddr) -> pingora::Result<Stream> {
-        let Some(address) = address.as_inet() else {
-            return Error::e_explain(ErrorType::ConnectNoRoute, "the upstream has no Internet address");
+        const FOR: &str = "for a WebSocket handshake";
+        let socket: Box<dyn VirtualSocket> = match address {
+            SocketAddr::Inet(address) => {
+                let stream = TcpStream::connect(address).await.or_err(ErrorType::ConnectError, FOR)?;
+                stream.set_nodelay(true).or_err(ErrorType::SocketError, FOR)?;
+                Box::new(Socket { stream, rests: 0 })
+            }
+            SocketAddr::Unix(address) => {
+                let Some(path) = address.as_pathname() else {
+                    return Error::e_explain(ErrorType::ConnectNoRoute, "the socket of the upstream has no path");
+                };
+                let stream = UnixStream::connect(path).await.or_err(ErrorType::ConnectError, FOR)?;
+                Box::new(Socket { stream, rests: 0 })
+            }
         };
-        let stream = TcpStream::connect(address).await.or_err(ErrorType::ConnectError, "for a WebSocket handshake")?;
-        Ok(VirtualSocketStream::new(Box::new(Socket { stream, rests: 0 })).into())
+        Ok(VirtualSocketStream::new(socket).into())
     }
 }
 
 /// A socket that lets everything else have its turn between a write and the next read.
 #[derive(Debug)]
-struct Socket {
-    stream: TcpStream,
+struct Socket<S> {
+    stream: S,
     rests: u8,
 }
 
 /// One turn is enough, unless the runtime breaks in just there.
 const RESTS: u8 = 3;
 
-impl AsyncRead for Socket {
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Some(rests) = self.rests.checked_sub(1) {
             self.rests = rests;
@@ -90,7 +105,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.rests = RESTS;
         Pin::new(&mut self.stream).poll_write(task, bytes)
@@ -105,11 +120,9 @@ impl AsyncWrite for Socket {
     }
 }
 
-impl VirtualSocket for Socket {
-    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
-        match option {
-            VirtualSockOpt::NoDelay => self.stream.set_nodelay(true),
-            _ => Ok(()),
-        }
+impl<S: AsyncRead + AsyncWrite + fmt::Debug + Unpin + Send + Sync> VirtualSocket for Socket<S> {
+    /// Everything was set when the connection was made.
+    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+        Ok(())
     }
 }

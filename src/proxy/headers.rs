@@ -35,6 +35,12 @@ impl Managed {
         Self { folded: presets.chain(own).chain(always).collect() }
     }
 
+    /// Whether a field is the gateway's own, in any spelling.
+    pub fn manages(&self, name: &str) -> bool {
+        let name = fold(name);
+        FAMILIES.iter().any(|family| name.starts_with(family)) || self.folded.contains(&name)
+    }
+
     /// Whether a visitor's field is dropped: a managed name in any spelling, or any name with an underscore, which
     /// CGI and WSGI cannot tell from a hyphen.
     fn drops(&self, name: &str) -> bool {
@@ -59,6 +65,8 @@ pub struct Provenance<'a> {
     pub scheme: &'static str,
     /// Host and port, a configured one.
     pub authority: &'a str,
+    /// What `Host` says in its place, where the route wants that.
+    pub host: Option<&'a HeaderValue>,
     /// The name of the request in every log.
     pub request_id: &'a HeaderValue,
     /// What the visitor showed in TLS.
@@ -77,6 +85,9 @@ pub fn write(
     for name in dropped {
         request.remove_header(&name);
     }
+    let route = pass.route();
+    // Before ours, so that none of ours can be changed.
+    route.request_headers.apply_to_request(request)?;
     match cookie::without_own(&request.headers) {
         Some(cookies) => request.insert_header(COOKIE, cookies)?,
         None => drop(request.remove_header(&COOKIE)),
@@ -84,7 +95,13 @@ pub fn write(
     for (name, value) in pass.visitor().map_or(&[][..], |visitor| visitor.headers()) {
         request.insert_header(name.clone(), value.clone())?;
     }
-    request.insert_header(HOST, provenance.authority)?;
+    match provenance.host {
+        Some(host) => request.insert_header(HOST, host.clone())?,
+        None => request.insert_header(HOST, provenance.authority)?,
+    }
+    if !route.rewrite.stripped().is_empty() {
+        request.insert_header("X-Forwarded-Prefix", route.rewrite.stripped())?;
+    }
     request.insert_header("X-Forwarded-For", provenance.client.to_string())?;
     request.insert_header("X-Forwarded-Proto", provenance.scheme)?;
     request.insert_header("X-Forwarded-Host", provenance.authority)?;

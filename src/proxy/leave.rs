@@ -8,6 +8,7 @@ use http::Method;
 use super::Site;
 use super::access::{self, Facts, Pass, Verdict};
 use super::decision::Target;
+use super::route::Found;
 use crate::clock::Timestamp;
 use crate::session::Live;
 
@@ -31,7 +32,9 @@ impl Leave {
     /// Whether it would be given again at `now`, by what `site` serves, to the visitor as they are by then.
     pub(super) fn holds(&self, site: &Site, visitor: Option<Arc<Live>>, now: Timestamp) -> bool {
         let facts = Facts { method: &self.method, path: &self.target.path, client: self.client, now };
-        let route = site.routes.find(&self.target.host, &self.target.path);
-        route.is_some_and(|route| matches!(access::decide(route, &facts, visitor), Verdict::Pass(_)))
+        let Found::Route(route) = site.routes.find(&self.target.host, &self.target.path, &self.method) else {
+            return false;
+        };
+        matches!(access::decide(route, &facts, visitor), Verdict::Pass(_))
     }
 }

@@ -1,32 +1,73 @@
-//! Host and longest path prefix decide the route.
+//! A part of the site: what belongs to it, who may pass, and how requests are passed on.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Mode, Policy, PublicRule, Rule};
-use super::canonical::CanonicalPath;
-use super::upstream::{BadUpstream, Upstream};
-use crate::origin::{Authority, Origin};
+use super::upstream::setting::{Balance, HealthSetting, Servers, TlsSetting};
+use super::upstream::tls::{BadTls, Tls};
+use super::upstream::{Definition, Upstream, Upstreams};
 use crate::setting::{self, Span};
+
+mod host;
+mod method;
+mod rewrite;
+mod table;
+
+pub use host::HostPattern;
+pub use method::RouteMethod;
+pub use rewrite::{FieldChanges, FieldName, HostHeader, PathRewrite};
+pub use table::{Found, Table};
 
 /// `[[route]]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The host it serves; the host of `public_url` where there is none.
+    /// The host it serves, or with `*.` before it every name below it; the host of `public_url` where there is none.
     #[serde(default)]
     pub host: Option<String>,
     /// The path it serves, with everything below it.
     #[serde(default)]
     pub path: Option<String>,
-    /// The application: a URL, or `"demo"` for the one built in.
+    /// The methods it serves; all of them where there are none.
     #[serde(default)]
-    pub upstream: Option<String>,
+    pub methods: Option<Vec<RouteMethod>>,
+    /// The application: a URL, several of them, or `"demo"` for the one built in.
+    #[serde(default)]
+    pub upstream: Option<Servers>,
+    /// Which of several servers gets a request.
+    #[serde(default)]
+    pub balance: Balance,
+    /// How `https://` servers are judged, and what the gateway shows them.
+    #[serde(default, deserialize_with = "setting::optional_table")]
+    pub upstream_tls: Option<TlsSetting>,
+    /// Whether the application is spoken to in HTTP/2.
+    #[serde(default)]
+    pub http2: bool,
+    /// What each server is asked now and then.
+    #[serde(default, deserialize_with = "setting::optional_table")]
+    pub health: Option<HealthSetting>,
+    /// How often a request that may be repeated is sent again when its connection ends before there is an answer.
+    #[serde(default = "retries")]
+    pub retries: u32,
+    /// Whether `path` is taken off what the application gets.
+    #[serde(default)]
+    pub strip_prefix: bool,
+    /// What is put before the path that the application gets.
+    #[serde(default)]
+    pub add_prefix: Option<String>,
+    /// The `Host` that the application gets.
+    #[serde(default)]
+    pub host_header: HostHeader,
+    /// What is changed about the header fields that the application gets.
+    #[serde(default, deserialize_with = "setting::optional_table")]
+    pub request_headers: Option<FieldChanges>,
+    /// What is changed about the header fields of its answers.
+    #[serde(default, deserialize_with = "setting::optional_table")]
+    pub response_headers: Option<FieldChanges>,
     /// Who may pass.
     #[serde(default)]
     pub access: Access,
@@ -60,6 +101,20 @@ pub struct Config {
     /// The time for the application to begin, or to go on with, its answer.
     #[serde(default = "response_timeout")]
     pub response_timeout: Span,
+    /// Bytes of a request body, in place of what `[limits]` says.
+    #[serde(default)]
+    pub body_bytes: Option<u64>,
+}
+
+impl Config {
+    /// The files that it names.
+    pub fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.upstream_tls.iter_mut().flat_map(TlsSetting::paths)
+    }
+}
+
+const fn retries() -> u32 {
+    2
 }
 
 const fn connect_timeout() -> Span {
@@ -84,137 +139,63 @@ pub struct Route {
     pub name: String,
     /// The path it serves, without a slash at its end; empty for all of the host.
     pub path: String,
+    /// The methods it serves; all of them where there is no list.
+    pub methods: Option<Vec<RouteMethod>>,
     /// Where requests go.
-    pub upstream: Upstream,
+    pub upstream: Arc<Upstream>,
     /// Who may pass.
     pub policy: Policy,
     /// The time for the connection to the upstream to be made.
     pub connect_timeout: Duration,
     /// The time for the upstream to begin, or to go on with, its answer.
     pub response_timeout: Duration,
-    /// Told apart in the pool of connections, so that routes never share one across their settings.
-    pub pool: u64,
-}
-
-/// Every route, by host.
-#[derive(Debug)]
-pub struct Table {
-    public_url: Origin,
-    hosts: HashMap<String, Vec<Arc<Route>>>,
-}
-
-impl Table {
-    /// The routes of a configuration; `demo` is where the built-in application listens.
-    ///
-    /// # Errors
-    /// When an upstream is none. (`check` finds that, and more, with its place.)
-    pub fn new(routes: &[Config], public_url: &Origin, demo: Option<SocketAddr>) -> Result<Self, BadUpstream> {
-        let mut hosts: HashMap<String, Vec<Arc<Route>>> = HashMap::new();
-        for route in routes {
-            let host = route.host.as_deref().and_then(Authority::parse).map_or(public_url.host.clone(), |it| it.host);
-            let route = Route::new(route, &host, demo)?;
-            hosts.entry(host).or_default().push(Arc::new(route));
-        }
-        for routes in hosts.values_mut() {
-            routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-        }
-        hosts.entry(public_url.host.clone()).or_default();
-        Ok(Self { public_url: public_url.clone(), hosts })
-    }
-
-    /// Whether requests for this authority are ours: a configured host on the public port.
-    pub fn serves(&self, authority: &Authority) -> bool {
-        let port = authority.port.unwrap_or(self.public_url.scheme.default_port());
-        port == self.public_url.port && self.serves_host(&authority.host)
-    }
-
-    /// Whether any route, or sign-in, is on this host.
-    pub fn serves_host(&self, host: &str) -> bool {
-        self.hosts.contains_key(host)
-    }
-
-    /// The route with the longest path that `path` is below.
-    pub fn find(&self, host: &str, path: &CanonicalPath) -> Option<&Arc<Route>> {
-        self.hosts.get(host)?.iter().find(|route| path.is_below(&route.path))
-    }
-
-    /// Every route, hosts in no order.
-    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.hosts.values().flatten()
-    }
+    /// How often a request may be sent again.
+    pub retries: u32,
+    /// Bytes of a request body, where it has a limit of its own.
+    pub body_bytes: Option<u64>,
+    /// What becomes of the path.
+    pub rewrite: PathRewrite,
+    /// The `Host` that the upstream gets.
+    pub host_header: HostHeader,
+    /// What is changed about the fields that the upstream gets.
+    pub request_headers: FieldChanges,
+    /// What is changed about the fields of its answers.
+    pub response_headers: FieldChanges,
 }
 
 impl Route {
-    fn new(config: &Config, host: &str, demo: Option<SocketAddr>) -> Result<Self, BadUpstream> {
+    fn new(config: &Config, host: &HostPattern, upstreams: &Upstreams) -> Result<Self, BadTls> {
         let path = config.path.as_deref().unwrap_or("/").trim_end_matches('/').to_owned();
-        let upstream = match (config.upstream.as_deref(), demo) {
-            (Some("demo"), Some(demo)) => Upstream { tls: false, host: demo.ip().to_string(), port: demo.port() },
-            (upstream, _) => Upstream::parse(upstream.unwrap_or_default())?,
+        let definition = Definition {
+            servers: config.upstream.clone().unwrap_or(Servers(Vec::new())),
+            balance: config.balance,
+            http2: config.http2,
+            health: config.health.clone(),
         };
-        let mut hasher = DefaultHasher::new();
-        (host, &path, &upstream).hash(&mut hasher);
+        // The paths are absolute: `config` has seen to that.
+        let tls = config.upstream_tls.as_ref().map(|tls| Tls::read(tls, Path::new(""))).transpose()?;
         Ok(Self {
             name: format!("{host}{}", if path.is_empty() { "/" } else { &path }),
             policy: Policy::new(config, &path),
-            path,
-            upstream,
+            upstream: upstreams.find(definition, tls.unwrap_or_default()),
+            methods: config.methods.clone(),
             connect_timeout: config.connect_timeout.0,
             response_timeout: config.response_timeout.0,
-            pool: hasher.finish(),
+            retries: config.retries,
+            body_bytes: config.body_bytes,
+            rewrite: PathRewrite::new(config.strip_prefix, &path, config.add_prefix.as_deref().unwrap_or_default()),
+            host_header: config.host_header.clone(),
+            request_headers: config.request_headers.clone().unwrap_or_default(),
+            response_headers: config.response_headers.clone().unwrap_or_default(),
+            path,
         })
+    }
+
+    /// Whether the route is for requests of this method.
+    pub fn serves(&self, method: &http::Method) -> bool {
+        self.methods.as_ref().is_none_or(|methods| methods.iter().any(|served| served.0 == *method))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table(routes: &str) -> Table {
-        #[derive(Deserialize)]
-        struct Routes {
-            route: Vec<Config>,
-        }
-        let routes: Routes = toml::from_str(routes).unwrap();
-        let public_url = Origin::try_from("https://app.example.com".to_owned()).unwrap();
-        Table::new(&routes.route, &public_url, Some(SocketAddr::from(([127, 0, 0, 1], 9)))).unwrap()
-    }
-
-    #[test]
-    fn the_longest_path_on_the_host_wins_in_either_order() {
-        let routes = [
-            "[[route]]\npath = \"/\"\nupstream = \"http://a:1\"\n",
-            "[[route]]\npath = \"/admin\"\nupstream = \"http://b:2\"\n",
-            "[[route]]\nhost = \"Wiki.example.com\"\nupstream = \"http://c:3\"\naccess = \"public\"\n",
-        ];
-        for order in [[0, 1, 2], [2, 1, 0]] {
-            let table = table(&order.map(|index| routes[index]).concat());
-            let check = |host: &str, path: &str, expected: Option<&str>| {
-                let path = CanonicalPath::parse(path.as_bytes()).unwrap();
-                assert_eq!(
-                    table.find(host, &path).map(|route| route.upstream.host.as_str()),
-                    expected,
-                    "{host} {path:?}"
-                );
-            };
-            check("app.example.com", "/", Some("a"));
-            check("app.example.com", "/administrator", Some("a"));
-            check("app.example.com", "/admin", Some("b"));
-            check("app.example.com", "//admin//x", Some("b"));
-            check("wiki.example.com", "/admin", Some("c"));
-            check("other.example.com", "/", None);
-        }
-    }
-
-    #[test]
-    fn hosts_are_served_on_the_public_port_only() {
-        let table = table("[[route]]\nhost = \"wiki.example.com\"\nupstream = \"demo\"\n");
-        let serves = |authority: &str| table.serves(&Authority::parse(authority).unwrap());
-        assert!(serves("wiki.example.com"));
-        assert!(serves("wiki.example.com:443"));
-        assert!(serves("app.example.com"), "sign-in lives there");
-        assert!(!serves("wiki.example.com:8080"));
-        assert!(!serves("evil.test"));
-        let path = CanonicalPath::parse(b"/").unwrap();
-        assert!(table.find("app.example.com", &path).is_none(), "unmatched is refused");
-    }
-}
+mod tests;

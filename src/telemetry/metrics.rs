@@ -1,8 +1,10 @@
 //! Counts what the gateway does, in the text format that Prometheus scrapes.
 //!
-//! Label values are names from the code or names of routes, never text from a request, so their number is bounded. The
-//! hash of the configuration is another one after each reload, and there is one at a time.
+//! Label values are names from the code, names of routes, or URLs of upstreams from the configuration, never text from a
+//! request, so their number is bounded. The hash of the configuration is another one after each reload, and there is one at
+//! a time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -27,6 +29,7 @@ pub struct Metrics {
     config: IntGaugeVec,
     reloaded: IntGauge,
     reloaded_at: IntGauge,
+    upstreams: IntGaugeVec,
 }
 
 /// Shown from the start, so that the first one of a kind is a step up from zero.
@@ -82,6 +85,8 @@ impl Metrics {
             "linkgate_config_last_reload_success_timestamp_seconds",
             "When the configuration was last read and in order.",
         );
+        let upstreams =
+            Opts::new("linkgate_upstream_out", "Whether a server of an upstream is left alone because it fails.");
         let build = Opts::new("linkgate_build_info", "The program that runs; always 1.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         let metrics = Self {
@@ -100,6 +105,7 @@ impl Metrics {
             config: IntGaugeVec::new(config, &["hash"])?,
             reloaded: IntGauge::with_opts(reloaded)?,
             reloaded_at: IntGauge::with_opts(reloaded_at)?,
+            upstreams: IntGaugeVec::new(upstreams, &["upstream"])?,
         };
         let build = IntGauge::with_opts(build)?;
         build.set(1);
@@ -124,6 +130,7 @@ impl Metrics {
         registry.register(Box::new(metrics.config.clone()))?;
         registry.register(Box::new(metrics.reloaded.clone()))?;
         registry.register(Box::new(metrics.reloaded_at.clone()))?;
+        registry.register(Box::new(metrics.upstreams.clone()))?;
         registry.register(Box::new(build))?;
         Ok(metrics)
     }
@@ -197,6 +204,11 @@ impl Metrics {
         self.reloaded.set(0);
     }
 
+    /// The gauge of a server at `url`. Where several servers have one URL, it says how many of them are out.
+    pub fn upstream(&self, url: &str) -> UpstreamGauge {
+        UpstreamGauge { gauge: self.upstreams.with_label_values(&[url]), is_out: AtomicBool::new(false) }
+    }
+
     /// All of it, in the text format 0.0.4.
     pub fn render(&self) -> String {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
@@ -224,6 +236,31 @@ pub struct OpenRequest(IntGauge);
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// Whether one server of an upstream is out.
+#[derive(Debug)]
+pub struct UpstreamGauge {
+    gauge: IntGauge,
+    is_out: AtomicBool,
+}
+
+impl UpstreamGauge {
+    /// Says whether the server is out; gives whether that is news.
+    pub fn set(&self, is_out: bool) -> bool {
+        let is_news = self.is_out.swap(is_out, Ordering::SeqCst) != is_out;
+        if is_news {
+            self.gauge.add(if is_out { 1 } else { -1 });
+        }
+        is_news
+    }
+}
+
+/// A server that is configured no more is not out.
+impl Drop for UpstreamGauge {
+    fn drop(&mut self) {
+        self.set(false);
     }
 }
 

@@ -41,7 +41,7 @@ const ARROWS: &[(&str, &str)] = &[
 
 /// The homes of the outside packages: files, and with a star a module with all below it.
 const HOMES: &[(&str, &str)] = &[
-    ("arc_swap", "gateway* proxy.rs proxy/edge.rs proxy/redirect.rs"),
+    ("arc_swap", "gateway* proxy.rs proxy/edge.rs proxy/redirect.rs proxy/upstream/names.rs"),
     ("aws_lc_rs", "secret.rs issuer/signing_key.rs mosaic/id_token/tests.rs"),
     ("axum", "admin* demo* gateway* issuer* portal* proxy/bridge.rs proxy/refusal.rs proxy/site.rs"),
     ("clap", "cli*"),
@@ -63,7 +63,8 @@ const HOMES: &[(&str, &str)] = &[
     ("rusqlite", "store/sqlite*"),
     (
         "rustls",
-        "doctor/web.rs gateway.rs issuer/client* issuer/tls* mosaic/client_authentication* mosaic/key_set/tests.rs pem.rs proxy/tls.rs",
+        "doctor/web.rs gateway.rs issuer/client* issuer/tls* mosaic/client_authentication* mosaic/key_set/tests.rs pem.rs \
+         proxy/tls.rs proxy/upstream/setting.rs proxy/upstream/tls.rs",
     ),
     ("sd_notify", "cli/run/supervisor.rs"),
     ("tokio_rustls", "doctor/web.rs issuer/tls/listener.rs"),
@@ -71,7 +72,7 @@ const HOMES: &[(&str, &str)] = &[
     ("utoipa", "issuer*"),
     ("utoipa_axum", "issuer/api.rs issuer/oauth.rs"),
     ("woothee", "agent.rs"),
-    ("x509_parser", "issuer/client* mosaic/client_authentication* pem.rs proxy/tls.rs"),
+    ("x509_parser", "issuer/client* mosaic/client_authentication* pem.rs proxy/tls.rs proxy/upstream/tls.rs"),
 ];
 
 /// A file of `src`.
@@ -297,13 +298,19 @@ fn only_one_place_says_where_a_request_goes() {
         .map(|source| (source.path.as_str(), source.count(&["HttpPeer", ":", ":"]) + source.count(&["HttpPeer", "{"])))
         .filter(|(_, count)| *count > 0)
         .collect();
-    assert_eq!(places, [("proxy.rs", 1)]);
+    assert_eq!(places, [("proxy/upstream/server.rs", 2)]);
+    // Health checks make peers too, and know of no visitor's request.
+    let mut makers = wrong(|source| source.count(&["peer_at", "("]) > source.count(&["fn", "peer_at", "("]));
+    makers.sort_unstable();
+    assert_eq!(makers, ["proxy/upstream/attempt.rs", "proxy/upstream/check.rs"]);
+    let askers = wrong(|source| source.count(&["attempts", ".", "peer", "("]) > 0);
+    assert_eq!(askers, ["proxy.rs"]);
     let proxy = sources().iter().find(|source| source.path == "proxy.rs").unwrap();
     let forward = ["fn", "forward", "(", "&", "self", ",", "pass", ":", "&", "Pass"];
     let start = proxy.places(&forward).next().expect("forwarding takes leave to pass");
-    let peer = proxy.places(&["HttpPeer", ":", ":", "new"]).next().unwrap();
-    let between = proxy.tokens[start + 1..peer].iter().filter(|token| *token == "fn").count();
-    assert_eq!(between, 0, "the peer is made in `forward`");
+    let peers: Vec<usize> = proxy.places(&["attempts", ".", "peer", "("]).collect();
+    let between = proxy.tokens[start + 1..peers[0]].iter().filter(|token| *token == "fn").count();
+    assert_eq!((peers.len(), between), (1, 0), "`forward` alone asks for a peer");
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn the_reference_runs_as_it_stands() {
 }
 
 /// Every table of the file: how a wrong name gets into it, and the header below which its settings stand.
-const TABLES: [(&str, &str); 21] = [
+const TABLES: [(&str, &str); 26] = [
     ("zz = 0\n{LEAST}", ""),
     ("{LEAST}[tls]\ncertificate = 'x'\nzz = 0", "# [tls]"),
     ("{LEAST}[[tls.additional]]\ncertificate = 'x'\nzz = 0", "# [[tls.additional]]"),
@@ -111,6 +111,11 @@ const TABLES: [(&str, &str); 21] = [
     ("{LEAST}[[issuer.client]]\nid = 'x'\nzz = 0", "# [[issuer.client]]"),
     ("{LEAST}zz = 0", "[[route]]"),
     ("{LEAST}[route.allow]\nzz = 0", "[[route]]"),
+    ("{LEAST}[route.request_headers]\nzz = 0", "[[route]]"),
+    ("{LEAST}[route.response_headers]\nzz = 0", "[[route]]"),
+    ("{LEAST}[[route]]\npath = '/x'\nupstream = [{ url = 'demo', zz = 0 }]", "[[route]]"),
+    ("{LEAST}[route.health]\nzz = 0", "# [route.health]"),
+    ("{LEAST}[route.upstream_tls]\nzz = 0", "# [route.upstream_tls]"),
 ];
 
 /// The valid names in place of the wrong one, from serde's own list.
@@ -136,7 +141,7 @@ fn is_header(line: &str) -> bool {
 /// The name that a line sets, behind a `#` or not.
 fn name_of(line: &str) -> Option<&str> {
     let (name, _) = line.strip_prefix("# ").unwrap_or(line).split_once(" = ")?;
-    name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then_some(name)
+    name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_').then_some(name)
 }
 
 #[test]
@@ -154,6 +159,7 @@ fn the_reference_names_every_setting() {
                 "# [[NAME]]",
                 "[issuer.NAME]",
                 "# [issuer.NAME]",
+                "# [route.NAME]",
                 "# [[issuer.NAME]]",
                 "# [[tls.NAME]]",
             ]
@@ -233,6 +239,7 @@ fn sections(config: &Config) -> Vec<(&'static str, Value)> {
         ("[issuer]", json(&config.issuer)),
         ("[identity_headers]", json(&config.identity_headers)),
         ("[[route]]", json(&config.route[0])),
+        ("# [route.health]", json(&config.route[0].health)),
     ]
 }
 

@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::harness::eventually;
 
 /// One request as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,24 +43,36 @@ pub(crate) struct Recorder {
     pub(crate) address: SocketAddr,
     requests: Arc<Mutex<Vec<Recorded>>>,
     answer: Arc<Mutex<Vec<u8>>>,
+    serving: AbortHandle,
 }
 
 impl Recorder {
     /// A recorder that answers `200` with a short body.
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let recorder = Self {
-            address: listener.local_addr().unwrap(),
-            requests: Arc::default(),
-            answer: Arc::new(Mutex::new(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_vec())),
-        };
-        let serving = recorder.clone();
-        tokio::spawn(async move {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    /// The same at an address where one was stopped.
+    pub(crate) async fn at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let answer = Arc::new(Mutex::new(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_vec()));
+        let (recording, answering) = (Arc::clone(&requests), Arc::clone(&answer));
+        let serving = tokio::spawn(async move {
+            // Connections end with the recorder.
+            let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serving.clone().serve(stream));
+                connections.spawn(serve(stream, Arc::clone(&recording), Arc::clone(&answering)));
             }
         });
-        recorder
+        Self { address, requests, answer, serving: serving.abort_handle() }
+    }
+
+    /// Closes the port and every connection, as a program does that is killed.
+    pub(crate) async fn stop(&self) {
+        self.serving.abort();
+        eventually(async || self.serving.is_finished()).await;
     }
 
     /// Answers so from now on. The bytes are sent as they are.
@@ -81,15 +96,15 @@ impl Recorder {
     pub(crate) fn last(&self) -> Recorded {
         self.requests().pop().expect("a request was forwarded")
     }
+}
 
-    async fn serve(self, mut stream: TcpStream) {
-        let mut buffer = Vec::new();
-        while let Some(recorded) = read_request(&mut stream, &mut buffer).await {
-            self.requests.lock().unwrap().push(recorded);
-            let answer = self.answer.lock().unwrap().clone();
-            if stream.write_all(&answer).await.is_err() {
-                return;
-            }
+async fn serve(mut stream: TcpStream, requests: Arc<Mutex<Vec<Recorded>>>, answer: Arc<Mutex<Vec<u8>>>) {
+    let mut buffer = Vec::new();
+    while let Some(recorded) = read_request(&mut stream, &mut buffer).await {
+        requests.lock().unwrap().push(recorded);
+        let answer = answer.lock().unwrap().clone();
+        if stream.write_all(&answer).await.is_err() {
+            return;
         }
     }
 }

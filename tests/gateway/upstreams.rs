@@ -6,6 +6,10 @@ use tokio::net::TcpListener;
 use crate::harness::{Gate, HOST, closed_port, parse, with_routes};
 use crate::wire::Wire;
 
+mod balancing;
+mod failing;
+mod terms;
+
 /// A gate in front of an application that the story plays by hand.
 async fn gate_before(application: &TcpListener, settings: &str) -> Gate {
     let address = application.local_addr().unwrap();
@@ -14,11 +18,11 @@ async fn gate_before(application: &TcpListener, settings: &str) -> Gate {
     Gate::with(|text| with_routes(&text, &route)).await
 }
 
-async fn listen() -> TcpListener {
+pub(crate) async fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-fn request(line: &str, fields: &str) -> String {
+pub(crate) fn request(line: &str, fields: &str) -> String {
     format!("{line} HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n")
 }
 

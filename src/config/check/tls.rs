@@ -1,7 +1,7 @@
 //! The checks of `[tls]`, and of what comes ahead of HTTP.
 
 use super::{Check, Purpose, overlap};
-use crate::origin::{Authority, Scheme};
+use crate::origin::Scheme;
 use crate::proxy::tls::{ClientCertificates, Config};
 
 impl Check<'_> {
@@ -65,10 +65,9 @@ impl Check<'_> {
         }
         for at in 0..self.settings.route.len() {
             let route = &self.settings.route[at].get_ref().0;
-            let host = route.host.as_deref().and_then(|host| Some((Authority::parse(host)?.host, host)));
-            if let Some((host, written)) = host.filter(|(host, _)| !is_covered(host)) {
+            if let Some(host) = route.host.as_deref().filter(|host| !is_covered(host)) {
                 let message = format!("no certificate in [tls] is for {host}, so browsers will refuse it");
-                let hint = format!("add one that names {written} to `[[tls.additional]]`");
+                let hint = format!("add one that names {host} to `[[tls.additional]]`");
                 self.warn(&format!("route[{at}].host"), message, &hint);
             }
         }

@@ -66,7 +66,7 @@ impl Ongoing {
     }
 
     /// It must go on no longer.
-    pub(super) fn end(&self) {
+    pub(in crate::proxy) fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
 

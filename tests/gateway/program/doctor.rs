@@ -260,6 +260,28 @@ async fn each_wrong_certificate_has_its_own_cause() {
 }
 
 #[tokio::test]
+async fn every_server_of_an_upstream_is_looked_at_sockets_too() {
+    let mosaic = mosaic().await;
+    let (home, recorder) = home(mosaic.address()).await;
+    let socket = std::env::temp_dir().join(format!("linkgate-doctor-{}.sock", std::process::id()));
+    let _listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let (there, here) = (format!("http://{}", recorder.address), format!("unix:{}", socket.display()));
+    let both = format!("upstream = [\"{there}\", \"{here}\", \"unix:/nowhere/app.sock\"]");
+    change(&home, &[(&format!("upstream = \"{there}\""), &both)]);
+    let found = doctor(&home).await;
+    std::fs::remove_file(&socket).unwrap();
+    let nowhere = "unix:/nowhere/app.sock: there is no such socket";
+    assert_eq!(
+        found.all("upstream"),
+        [
+            ["ok", &format!("{there}: takes connections"), ""],
+            ["ok", &format!("{here}: takes connections"), ""],
+            ["fail", nowhere, "route[0].upstream"],
+        ]
+    );
+}
+
+#[tokio::test]
 async fn an_authority_that_is_not_known_is_the_setting_to_change() {
     let mosaic = mosaic().await;
     let unknown = Authority::new().server("localhost", "").await;

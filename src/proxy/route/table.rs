@@ -1,0 +1,103 @@
+//! Which route a request belongs to: host first, then the longest path, then the method.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::{HeaderValue, Method};
+
+use super::{Config, HostPattern, Route};
+use crate::origin::{Authority, Origin};
+use crate::proxy::canonical::CanonicalPath;
+use crate::proxy::upstream::Upstreams;
+use crate::proxy::upstream::tls::BadTls;
+
+/// Every route, by host.
+#[derive(Debug)]
+pub struct Table {
+    public_url: Origin,
+    exact: HashMap<String, Vec<Arc<Route>>>,
+    /// Those of every name below the key.
+    below: HashMap<String, Vec<Arc<Route>>>,
+}
+
+/// What there is for a request.
+#[derive(Debug)]
+pub enum Found<'t> {
+    /// This route.
+    Route(&'t Arc<Route>),
+    /// Routes for other methods only: these, as the field `Allow` lists them.
+    OtherMethods(HeaderValue),
+    /// Nothing.
+    Nothing,
+}
+
+impl Table {
+    /// The routes of a configuration, whose upstreams are taken from `upstreams`.
+    ///
+    /// # Errors
+    /// When a file of certificates cannot be used any more. (`check` finds that, and more, with its place.)
+    pub fn new(routes: &[Config], public_url: &Origin, upstreams: &Upstreams) -> Result<Self, BadTls> {
+        let mut table = Self { public_url: public_url.clone(), exact: HashMap::new(), below: HashMap::new() };
+        for route in routes {
+            let public = || HostPattern::Exact(public_url.host.clone());
+            let host = route.host.as_deref().and_then(HostPattern::parse).unwrap_or_else(public);
+            let route = Arc::new(Route::new(route, &host, upstreams)?);
+            match host {
+                HostPattern::Exact(host) => table.exact.entry(host).or_default().push(route),
+                HostPattern::Below(name) => table.below.entry(name).or_default().push(route),
+            }
+        }
+        for routes in table.exact.values_mut().chain(table.below.values_mut()) {
+            // The most specific first: a long path before a short one, then some methods before all of them.
+            routes.sort_by_key(|route| (Reverse(route.path.len()), route.methods.is_none()));
+        }
+        Ok(table)
+    }
+
+    /// Whether requests for this authority are answered at all: on the port of `public_url`, and for the hosts of the
+    /// routes or that of sign-in.
+    pub fn serves(&self, authority: &Authority) -> bool {
+        let port = authority.port.unwrap_or(self.public_url.scheme.default_port());
+        port == self.public_url.port && self.serves_host(&authority.host)
+    }
+
+    /// The same for a host, whatever the port.
+    pub fn serves_host(&self, host: &str) -> bool {
+        host == self.public_url.host || self.on(host).is_some()
+    }
+
+    /// The most specific route for a request.
+    pub fn find(&self, host: &str, path: &CanonicalPath, method: &Method) -> Found<'_> {
+        let routes = self.on(host).unwrap_or_default().iter().filter(|route| path.is_below(&route.path));
+        if let Some(route) = routes.clone().find(|route| route.serves(method)) {
+            return Found::Route(route);
+        }
+        let mut others: Vec<&str> =
+            routes.filter_map(|route| route.methods.as_deref()).flatten().map(|method| method.0.as_str()).collect();
+        others.sort_unstable();
+        others.dedup();
+        let allowed = HeaderValue::try_from(others.join(", ")).ok().filter(|_| !others.is_empty());
+        allowed.map_or(Found::Nothing, Found::OtherMethods)
+    }
+
+    /// The routes of a host: those that name it, or else those of the nearest name that it is below.
+    fn on(&self, host: &str) -> Option<&[Arc<Route>]> {
+        if let Some(routes) = self.exact.get(host) {
+            return Some(routes);
+        }
+        let mut name = host;
+        while let Some((_, above)) = name.split_once('.') {
+            if let Some(routes) = self.below.get(above) {
+                return Some(routes);
+            }
+            name = above;
+        }
+        None
+    }
+
+    /// Every route, hosts in no order.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.exact.values().chain(self.below.values()).flatten()
+    }
+}
