@@ -82,7 +82,6 @@ impl CanonicalPath {
                 0..=0x1f | 0x7f | b'\\' => return Err(Malformed::Path),
                 b'/' if escaped => return Err(Malformed::Path),
                 b'/' if path.last() == Some(&b'/') => {}
-                b'%' if hides_structure(rest) => return Err(Malformed::Path),
                 _ if escaped && is_unreserved(byte) => path.push(byte),
                 _ if escaped || !(byte.is_ascii_graphic()) => push_escaped(&mut path, byte),
                 _ => path.push(byte),
@@ -92,7 +91,10 @@ impl CanonicalPath {
             return Err(Malformed::Path);
         }
         let path = String::from_utf8(path).map_err(|_| Malformed::Path)?;
-        if path.split('/').any(is_dot_segment) {
+        // In the finished path, where the escape behind an encoded percent sign is not itself spelled in escapes.
+        let hides =
+            path.match_indices("%25").any(|(at, percent)| hides_structure(&path.as_bytes()[at + percent.len()..]));
+        if hides || path.split('/').any(is_dot_segment) {
             return Err(Malformed::Path);
         }
         Ok(Self(path))
@@ -348,6 +350,10 @@ mod tests {
             "/a%252fb",
             "/a%255Cb",
             "/a%2500",
+            "/public/%25%32%65%25%32%65/admin",
+            "/a%25%32f",
+            "/a%252%46",
+            "/a%25%32%35%32e",
             "/./admin",
             "/a/.",
             "/a/..",
