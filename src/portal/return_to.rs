@@ -1,6 +1,6 @@
 //! Where a visitor goes on after signing in or out: always a page of ours.
 
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::origin::{Hosts, Origin};
 
@@ -34,18 +34,16 @@ fn parse(text: &str, visited: &Origin, hosts: &Hosts) -> Option<String> {
     if text.len() > MOST_BYTES || text.contains('\\') || text.chars().any(char::is_control) {
         return None;
     }
-    let path_only = text.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
-    if hides_control(&path_only) || path_only.contains("%5c") {
-        return None;
-    }
     let base = Url::parse(&visited.to_string()).ok()?;
     let target = if text.starts_with('/') { base.join(text).ok()? } else { Url::parse(text).ok()? };
     let path = target.path();
+    let folded = path.to_ascii_lowercase();
     let origin = hosts.origin(target.host_str()?)?;
     let is_ours = Url::parse(&origin.to_string()).is_ok_and(|ours| ours.origin() == target.origin());
     let has_user = !target.username().is_empty() || target.password().is_some();
-    let second_slash = ["//", "/%2f", "/%5c"].iter().any(|start| path.to_ascii_lowercase().starts_with(start));
-    if !is_ours || has_user || second_slash || is_own(path) || is_fetched(path) {
+    let second_slash = ["//", "/%2f"].iter().any(|start| folded.starts_with(start));
+    let is_unclear = second_slash || hides_control(&folded) || folded.contains("%5c");
+    if !is_ours || has_user || is_unclear || is_own(path) || is_fetched(path) {
         return None;
     }
     let mut accepted = if origin == *visited { path.to_owned() } else { origin.join(path) };
@@ -58,10 +56,12 @@ fn parse(text: &str, visited: &Origin, hosts: &Hosts) -> Option<String> {
     Some(accepted)
 }
 
-/// Whether a path is the gateway's own.
+/// Whether a path is the gateway's, in any spelling: the proxy resolves escapes before it looks.
 fn is_own(path: &str) -> bool {
+    // Decodes escapes; it ends at signs that are not in the prefix.
+    let (path, _) = form_urlencoded::parse(path.as_bytes()).next().unwrap_or_default();
     let path = path.to_ascii_lowercase();
-    path.strip_prefix(OWN_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(OWN_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ';']))
 }
 
 fn is_fetched(path: &str) -> bool {
@@ -148,9 +148,13 @@ mod tests {
             "/a\r\nb",
             "/a%00",
             "/a%7f",
+            "/a%1\u{5f4}",
             "/.linkgate",
             "/.linkgate/sign-in",
             "/.LINKGATE/sign-out",
+            "/%2elinkgate/sign-out",
+            "/.%6C%69nkgat%45",
+            "/.linkgate;x/sign-out",
             "/x/../.linkgate/sign-out",
             "mailto:a@b.c",
             "https://wiki.example.org:8443/",
