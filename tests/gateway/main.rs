@@ -22,6 +22,7 @@ mod http2;
 mod instances;
 mod issuer;
 mod issuer_alone;
+mod jupyterlab;
 mod limits;
 mod logs;
 mod mail;
