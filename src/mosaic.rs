@@ -21,7 +21,7 @@ mod client_token;
 mod connection;
 mod error;
 pub mod id_token;
-mod key_set;
+pub mod key_set;
 mod login;
 mod magic_link;
 mod one_time_code;

@@ -102,19 +102,24 @@ pub(super) struct IdToken {
 
 /// A token that is well formed and names its key.
 #[derive(Debug)]
-pub(super) struct Unverified<'token>(Compact<'token>);
+pub struct Unverified<'token>(Compact<'token>);
 
 impl<'token> Unverified<'token> {
-    pub(super) fn parse(token: &'token str) -> Result<Self, Error> {
+    /// Reads a token's outer form.
+    ///
+    /// # Errors
+    /// When it is no signed token in compact form, or is signed in a way that we do not take.
+    pub fn parse(token: &'token str) -> Result<Self, Error> {
         Compact::parse(token).map(Self)
     }
 
-    pub(super) fn key_id(&self) -> &str {
+    /// The name of the key that is said to have signed it.
+    pub fn key_id(&self) -> &str {
         &self.0.key_id
     }
 
     /// Whether the owner of `key` signed it, whatever it says.
-    pub(super) fn is_signed_by(&self, key: &PublicKey) -> bool {
+    pub fn is_signed_by(&self, key: &PublicKey) -> bool {
         self.0.open(key).is_ok()
     }
 

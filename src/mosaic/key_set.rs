@@ -27,7 +27,7 @@ const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// An RSA key of at least 2048 bits that may verify signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PublicKey {
+pub struct PublicKey {
     /// The only algorithm that the key is for, where the set says so.
     pub(super) algorithm: Option<Algorithm>,
     /// Big-endian, without leading zeros.
@@ -37,7 +37,7 @@ pub(super) struct PublicKey {
 }
 
 /// The usable keys of a set by their IDs.
-pub(super) type Keys = HashMap<String, Arc<PublicKey>>;
+pub type Keys = HashMap<String, Arc<PublicKey>>;
 
 /// The key set of the issuer, kept and fetched again as needed.
 pub(super) struct KeySet {
@@ -170,7 +170,7 @@ impl State {
 }
 
 /// The usable keys of a set. An ID that two of them share names neither.
-pub(super) fn parse(body: &[u8]) -> Option<Keys> {
+pub fn parse(body: &[u8]) -> Option<Keys> {
     let set: Value = serde_json::from_slice(body).ok()?;
     let mut keys: HashMap<String, Option<Arc<PublicKey>>> = HashMap::new();
     for (key_id, key) in set.get("keys")?.as_array()?.iter().filter_map(usable_key) {
