@@ -6,9 +6,10 @@
 use http::HeaderValue;
 use libfuzzer_sys::fuzz_target;
 use linkgate::identity::headers::{Config, Plan};
-use linkgate::proxy::access::{Verdict, decide};
+use linkgate::proxy::access::Verdict;
 use linkgate::proxy::headers::{Managed, Provenance, write};
-use linkgate_fuzz::table;
+use linkgate::proxy::tls::ClientCertificate;
+use linkgate_fuzz::{stranger_at, table};
 use pingora::http::RequestHeader;
 use serde_json::json;
 
@@ -36,6 +37,9 @@ const WRITTEN: [(&str, &str); 5] = [
     ("x-request-id", "id"),
 ];
 
+/// What it says of the certificate that a visitor showed.
+const CERTIFICATE: &str = "x-forwarded-client-cert";
+
 fuzz_target!(|text: &[u8]| {
     let Ok(mut request) = RequestHeader::build("GET", b"/", None) else { return };
     let mut others: Vec<(String, Vec<u8>)> = Vec::new();
@@ -52,8 +56,11 @@ fuzz_target!(|text: &[u8]| {
     let managed = Managed::new(&Plan::new(&Config { names, ..Config::default() }).expect("header names"));
     let table = table([json!({ "path": "/", "access": "public" })]).expect("a route");
     let route = table.routes().next().expect("a route");
-    let Verdict::Pass(pass) = decide(route, None) else { panic!("the route is public") };
+    let Verdict::Pass(pass) = stranger_at(route) else { panic!("the route is public") };
+    let certificate =
+        ClientCertificate { fingerprint: "00".to_owned(), subject: String::from_utf8_lossy(text).into_owned() };
     let provenance = Provenance {
+        certificate: Some(&certificate),
         client: [192, 0, 2, 1].into(),
         scheme: "https",
         authority: "app.example.test",
@@ -69,13 +76,16 @@ fuzz_target!(|text: &[u8]| {
     let written = names.filter(|name| is_managed(name) || *name == "host");
     let mut written: Vec<&str> = written.collect();
     written.sort_unstable();
-    let mut expected = WRITTEN.map(|(name, _)| name);
+    let mut expected = [&WRITTEN.map(|(name, _)| name)[..], &[CERTIFICATE]].concat();
     expected.sort_unstable();
     assert_eq!(written, expected, "{wire}");
     for (name, value) in WRITTEN {
         let values: Vec<_> = request.headers.get_all(name).iter().collect();
         assert_eq!(values, [value], "{name}");
     }
+    let shown = request.headers[CERTIFICATE].to_str().expect("printable ASCII");
+    let subject = shown.strip_prefix("Hash=00;Subject=\"").and_then(|rest| rest.strip_suffix('"')).expect("its form");
+    assert!(!subject.replace("\\\\", "").replace("\\\"", "").contains('"'), "{shown} ends in its quotes");
     for (name, value) in others {
         assert!(request.headers.get_all(&name).iter().any(|kept| kept.as_bytes() == value), "{name} is lost");
     }

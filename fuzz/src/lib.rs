@@ -1,20 +1,37 @@
 //! What several targets need: routes as an operator writes them.
 
+use std::sync::Arc;
+
+use linkgate::clock::Timestamp;
 use linkgate::origin::Origin;
-use linkgate::proxy::route::{Config, Table};
+use linkgate::proxy::access::{Facts, Verdict, decide};
+use linkgate::proxy::canonical::CanonicalPath;
+use linkgate::proxy::route::{Config, Route, Table};
 use serde_json::Value;
+
+/// When every target's request comes: on a Friday, at 08:00 UTC.
+pub const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
 /// Where every target's gateway is.
 pub const PUBLIC_URL: &str = "https://app.example.test";
 
-/// The table of `routes`, each of them with the settings of a `[[route]]` but for the upstream, or `None` where there
-/// is no such setting.
-pub fn table(routes: impl IntoIterator<Item = Value>) -> Option<Table> {
+/// The table of `routes`, each of them with the settings of a `[[route]]` but for the upstream.
+///
+/// # Errors
+/// Where there is no such setting.
+pub fn table(routes: impl IntoIterator<Item = Value>) -> Result<Table, serde_json::Error> {
     let public_url = Origin::try_from(PUBLIC_URL.to_owned()).expect("an origin");
     let routes = routes.into_iter().map(|mut route| {
         route["upstream"] = "http://127.0.0.1:9".into();
         serde_json::from_value(route)
     });
-    let routes: Vec<Config> = routes.collect::<Result<_, _>>().ok()?;
-    Table::new(&routes, &public_url, None).ok()
+    let routes: Vec<Config> = routes.collect::<Result<_, _>>()?;
+    Ok(Table::new(&routes, &public_url, None).expect("an upstream"))
+}
+
+/// The decision about a stranger's `GET` of the route's own path.
+pub fn stranger_at(route: &Arc<Route>) -> Verdict {
+    let path = CanonicalPath::parse(format!("{}/", route.path).as_bytes()).expect("a canonical path");
+    let facts = Facts { method: &http::Method::GET, path: &path, client: [192, 0, 2, 1].into(), now: NOW };
+    decide(route, &facts, None)
 }

@@ -70,7 +70,7 @@ pub struct Provenance<'a> {
     /// The name of the request in every log.
     pub request_id: &'a HeaderValue,
     /// What the visitor showed in TLS.
-    pub(super) certificate: Option<&'a ClientCertificate>,
+    pub certificate: Option<&'a ClientCertificate>,
 }
 
 /// Rewrites the request for the upstream. Runs last, after the framework removed what `Connection` names.

@@ -281,11 +281,11 @@ impl Connection {
 
 /// The certificate that a visitor showed, and that an authority of ours vouched for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct ClientCertificate {
+pub struct ClientCertificate {
     /// SHA-256 of it, in lower-case hexadecimal digits.
-    pub(super) fingerprint: String,
+    pub fingerprint: String,
     /// Its subject, in the order in which it was written.
-    pub(super) subject: String,
+    pub subject: String,
 }
 
 impl ClientCertificate {
