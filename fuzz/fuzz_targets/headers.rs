@@ -65,6 +65,7 @@ fuzz_target!(|text: &[u8]| {
         scheme: "https",
         authority: "app.example.test",
         request_id: &HeaderValue::from_static("id"),
+        host: None,
     };
     write(&mut request, &managed, &pass, &provenance).expect("the fields are written");
 

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use linkgate::clock::Timestamp;
+use linkgate::clock::{Clock, Timestamp};
 use linkgate::origin::Origin;
 use linkgate::proxy::access::{Facts, Verdict, decide};
 use linkgate::proxy::canonical::CanonicalPath;
 use linkgate::proxy::route::{Config, Route, Table};
+use linkgate::proxy::upstream::Upstreams;
+use linkgate::telemetry::Metrics;
 use serde_json::Value;
 
 /// When every target's request comes: on a Friday, at 08:00 UTC.
@@ -26,7 +28,9 @@ pub fn table(routes: impl IntoIterator<Item = Value>) -> Result<Table, serde_jso
         serde_json::from_value(route)
     });
     let routes: Vec<Config> = routes.collect::<Result<_, _>>()?;
-    Ok(Table::new(&routes, &public_url, None).expect("an upstream"))
+    let (clock, metrics) = (Clock::manual(NOW), Arc::new(Metrics::new().expect("names that are apart")));
+    let upstreams = Upstreams::new(clock, metrics, tokio::sync::watch::channel(false).1);
+    Ok(Table::new(&routes, &public_url, &upstreams).expect("no certificates"))
 }
 
 /// The decision about a stranger's `GET` of the route's own path.
