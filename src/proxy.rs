@@ -68,7 +68,7 @@ pub struct Limits {
     pub header_timeout: Span,
     /// How long a connection may be idle between two requests.
     pub keep_alive: Span,
-    /// Bytes per second below which a request or answer body is given up.
+    /// Bytes per second below which a request body is given up.
     pub body_bytes_per_second: usize,
     /// Bytes of a request body, without a limit where there is none.
     pub body_bytes: Option<u64>,
@@ -227,7 +227,6 @@ impl ProxyHttp for Proxy {
         session.set_read_timeout(Some(VISITOR_TIMEOUT));
         session.set_write_timeout(Some(VISITOR_TIMEOUT));
         session.set_total_drain_timeout(Some(VISITOR_TIMEOUT));
-        session.set_min_send_rate(Some(context.site.limits.body_bytes_per_second));
         Ok(())
     }
 
