@@ -478,6 +478,9 @@ impl Sessions {
                     if let Some(key) = message.strip_prefix(ENDED).and_then(Key::from_text) {
                         self.cache.forget(key).await;
                     }
+                    if let Some(key) = message.strip_prefix(seat::LEFT).and_then(Key::from_text) {
+                        self.cache.forget_seat(key).await;
+                    }
                 }
                 store::Announcement::Missed => self.look_again().await?,
             }

@@ -116,7 +116,7 @@ fn all(pages: &Pages, text: &str) -> Vec<(String, String)> {
     }
     add("sign-in unavailable", pages.show(&SignInUnavailable {}, frame));
     add("too many requests", pages.show(&TooManyRequests { until: later }, frame));
-    add("sign out", pages.show(&SignOut { csrf: text(), address: text() }, frame));
+    add("sign out", pages.show(&SignOut { csrf: text(), address: text(), all_sites: true }, frame));
     add("signed out", pages.show(&SignedOut { everywhere: false }, frame));
     add("signed out everywhere", pages.show(&SignedOut { everywhere: true }, frame));
     for comes_back in [false, true] {

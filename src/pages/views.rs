@@ -287,6 +287,8 @@ pub struct SignOut {
     pub csrf: String,
     /// What the visitor is known by: the address, or else a name.
     pub address: String,
+    /// Whether there are other hosts that this signs out of too.
+    pub all_sites: bool,
 }
 
 /// Signed out, and true by the time it is shown.

@@ -144,6 +144,8 @@ pub(super) async fn arrive(
         answer.headers_mut().append(header::SET_COOKIE, portal.completed_round(&headers));
         return Ok(answer);
     };
+    // The one that this browser had before, whoever's it was.
+    portal.sessions.stand_up(&headers, visit.place()).await?;
     tracing::info!(request.id = visit.request_id, http.host = host, "took a browser over from the public host");
     let mut answer = see_other(&hand_over.return_to);
     answer.headers_mut().append(header::SET_COOKIE, cookie);

@@ -7,6 +7,8 @@ use crate::origin::{Hosts, Origin};
 /// The prefix of everything that is the gateway's own.
 pub const OWN_PREFIX: &str = "/.linkgate";
 const MOST_BYTES: usize = 2048;
+/// What an absolute URL may have beside that: scheme, host and port.
+const MOST_ORIGIN_BYTES: usize = 280;
 
 /// What browsers ask for by themselves: nobody wants to land there.
 const FETCHED: [&str; 8] = [
@@ -31,7 +33,8 @@ pub fn accept(text: &str, visited: &Origin, hosts: &Hosts) -> String {
 }
 
 fn parse(text: &str, visited: &Origin, hosts: &Hosts) -> Option<String> {
-    if text.len() > MOST_BYTES || text.contains('\\') || text.chars().any(char::is_control) {
+    let most = if text.starts_with('/') { MOST_BYTES } else { MOST_BYTES + MOST_ORIGIN_BYTES };
+    if text.len() > most || text.contains('\\') || text.chars().any(char::is_control) {
         return None;
     }
     let base = Url::parse(&visited.to_string()).ok()?;

@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderValue, header};
 use super::answer::Refusal;
 use super::{Portal, Visit};
 use crate::pages::CookiesBlocked;
+use crate::session::Found;
 use crate::session::cookie::Kind;
-use crate::session::{Ending, Found};
 
 /// Rounds that are further apart have other reasons.
 const MEMORY: Duration = Duration::from_secs(60);
@@ -43,12 +43,12 @@ impl Portal {
         return_to: &str,
         found: &Found,
     ) -> Option<Response> {
-        if self.rounds(headers) < MOST {
+        // A session that is over was there: whoever signs out and in again goes round in no circle.
+        if self.rounds(headers) < MOST || !matches!(found, Found::None) {
             return None;
         }
         // A cookie of a session comes, and nobody here knows it: another gateway made it, on a store of its own.
-        let comes_back =
-            matches!(found, Found::Over(Ending::Ended)) || !self.jar.values(Kind::Session, headers).is_empty();
+        let comes_back = !self.jar.values(Kind::Session, headers).is_empty();
         tracing::warn!(request.id = visit.request_id, comes_back, "broke a loop: sign-ins that leave no session");
         let mut page = self.cookies_blocked(visit, headers, return_to, comes_back);
         page.headers_mut().append(header::SET_COOKIE, self.no_rounds());

@@ -22,7 +22,7 @@ use crate::agent::Agent;
 use crate::identity::{AddressRule, BadIdentifier, Identifier, IdentifierKind};
 use crate::mosaic::Step;
 use crate::pages::{
-    AddressProblem, AlreadySignedIn, CheckEmail, CodeEntry, EnterAddress, Notice, SignedInElsewhere, Webmail,
+    AddressProblem, AlreadySignedIn, CheckEmail, CodeEntry, EnterAddress, Notice, SignedInElsewhere, StaleForm, Webmail,
 };
 use crate::secret;
 use crate::session::attempt::{Attempt, AttemptKey, Browser};
@@ -234,7 +234,8 @@ pub(super) async fn send(
         return Ok(portal.cookies_blocked(&visit, &headers, &return_to, false));
     };
     if !secret::same(browser.csrf_token().as_bytes(), form.csrf.as_bytes()) {
-        return Err(Refusal::StaleForm.into());
+        // Another tab may have been first; this one goes on to its own page all the same.
+        return Ok(portal.refuser(&visit).answer_with(&StaleForm { return_to }, Refusal::StaleForm, &headers));
     }
     let identifier = match portal.sign_in.read(&form.email) {
         Ok(identifier) => identifier,

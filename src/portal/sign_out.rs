@@ -23,7 +23,8 @@ pub(super) async fn page(
     let Some(live) = portal.sessions.find(&headers, visit.place()).await?.live() else {
         return Ok(portal.refuser(&visit).show(&SignedOut { everywhere: false }));
     };
-    let view = SignOut { csrf: live.csrf_token(), address: live.session().shown_name() };
+    let all_sites = portal.hosts.others().next().is_some();
+    let view = SignOut { csrf: live.csrf_token(), address: live.session().shown_name(), all_sites };
     Ok(portal.refuser(&visit).show(&view))
 }
 

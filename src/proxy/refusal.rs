@@ -96,8 +96,10 @@ pub fn content_policy(hosts: &Hosts) -> Option<HeaderValue> {
     if others.is_empty() {
         return None;
     }
+    // The public host is another one for the pages of the others.
+    let all = [vec![hosts.public_url().to_string()], others].concat();
     let own = answer::CONTENT_POLICY;
-    let policy = own.to_str().ok()?.replace("form-action 'self'", &format!("form-action 'self' {}", others.join(" ")));
+    let policy = own.to_str().ok()?.replace("form-action 'self'", &format!("form-action 'self' {}", all.join(" ")));
     HeaderValue::from_str(&policy).ok()
 }
 

@@ -122,6 +122,10 @@ impl Cache {
         self.seats.get(&key).await
     }
 
+    pub(super) async fn forget_seat(&self, key: Key) {
+        self.seats.invalidate(&key).await;
+    }
+
     pub(super) async fn keep_seat(&self, key: Key, session: SessionId) {
         self.seats.insert(key, session).await;
     }
@@ -160,5 +164,6 @@ impl Cache {
     /// Forgets every session.
     pub(super) fn forget_all(&self) {
         self.sessions.invalidate_all();
+        self.seats.invalidate_all();
     }
 }

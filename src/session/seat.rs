@@ -19,6 +19,9 @@ use crate::store;
 /// How long a ticket is good: the browser is on its way.
 const TICKET_LIFETIME: Duration = Duration::from_secs(60);
 
+/// What other instances hear of a seat that was given up, before its key.
+pub(super) const LEFT: &str = "seat_left:";
+
 /// Which host a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place<'a> {
@@ -98,6 +101,23 @@ impl Sessions {
         }
     }
 
+    /// Gives the seat up that the request's cookies name, if they do: another one comes in its place.
+    ///
+    /// # Errors
+    /// When the store cannot remove it.
+    pub async fn stand_up(&self, headers: &HeaderMap, place: Place<'_>) -> Result<(), store::Error> {
+        let values = self.jar.values(Kind::Session, headers);
+        for claim in values.iter().filter_map(|value| Claimed::parse(value)) {
+            if self.ring.made(&claim, place).await? {
+                let key = claim.id.key();
+                self.store.remove(&seat_name(key)).await?;
+                self.cache.forget_seat(key).await;
+                self.store.announce(&format!("{LEFT}{}", key.to_text())).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// The session that a seat leads to: from memory, else from the store.
     async fn session_of(&self, seat: &SessionId, host: &str) -> Result<Option<SessionId>, store::Error> {
         let key = seat.key();
@@ -139,13 +159,17 @@ impl Sessions {
         state: &str,
     ) -> Result<Option<HeaderValue>, store::Error> {
         let name = ticket_name(ticket);
-        let Some(record) = self.store.take(&name).await? else { return Ok(None) };
+        // Who shows it with something else does not spend it.
+        let Some(record) = self.store.get(&name).await? else { return Ok(None) };
         let record = Record::open(&ticket_seal(ticket), &name, &record);
         let is_for_this = |record: &Record| {
             record.host == host && record.state.as_deref() == Some(secret::fingerprint(state).as_str())
         };
         let session = record.filter(is_for_this).and_then(|record| record.session());
         let Some(session) = session else { return Ok(None) };
+        if self.store.take(&name).await?.is_none() {
+            return Ok(None);
+        }
         let Some(live) = self.load(session).await? else { return Ok(None) };
         let seat = SessionId::random();
         let (key, name) = (seat.key(), seat_name(seat.key()));

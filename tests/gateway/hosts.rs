@@ -446,7 +446,78 @@ allow = { roles = ["admin"] }
     // A form on the public host may end on another one: browsers ask the page whether it may.
     let (_, sign_in) = Traveller::new(&gate).open("http://localhost:8080/.linkgate/sign-in").await;
     let policy = sign_in.header("content-security-policy");
-    assert!(policy.contains("form-action 'self' http://wiki.localhost:8080;"), "{policy}");
+    assert!(policy.contains("form-action 'self' http://localhost:8080 http://wiki.localhost:8080;"), "{policy}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ticket_is_not_spent_by_who_shows_it_with_something_else() {
+    let gate = gate().await;
+    let (mut ada, arrive) = on_the_way(&gate).await;
+    // Another way of the same browser, with a state of its own.
+    let sign_in = ada.step("http://wiki.localhost:8080/other").await;
+    let hand_over = ada.step(&sign_in).await;
+    let (ticket, state) = (parameter(&arrive, "ticket"), parameter(&hand_over, "state"));
+    ada.step(&format!("http://wiki.localhost:8080/.linkgate/arrive?ticket={ticket}&state={state}&return_to=/")).await;
+    assert!(!has_session(&mut ada, WIKI));
+    assert_eq!(ada.step(&arrive).await, "http://wiki.localhost:8080/page");
+    assert!(has_session(&mut ada, WIKI));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seat_that_another_one_replaced_is_none_any_more() {
+    let gate = gate().await;
+    let other = Gate::on(gate.store.clone(), gate.clock.clone(), |text| with_routes(&text, ROUTES)).await;
+    let mut ada = Traveller::new(&gate);
+    ada.sign_in(&gate, "http://wiki.localhost:8080/", "ada@example.com").await;
+    let mut copy = gate.visitor().program();
+    (copy.host, copy.jar) = (WIKI.to_owned(), ada.jar(WIKI).clone());
+    assert_eq!(copy.clone().at(&other).open("/.linkgate/session").await.status, 200);
+    // The same browser comes once more, as it does when its first tabs are restored together.
+    let seat = ada.jar(WIKI).remove("linkgate").unwrap();
+    let sign_in = ada.step("http://wiki.localhost:8080/page").await;
+    let hand_over = ada.step(&sign_in).await;
+    let arrive = ada.step(&hand_over).await;
+    ada.jar(WIKI).insert("linkgate".to_owned(), seat);
+    assert_eq!(ada.step(&arrive).await, "http://wiki.localhost:8080/page");
+    assert_eq!(copy.open("/.linkgate/session").await.status, 401);
+    crate::harness::eventually(async || copy.clone().at(&other).open("/.linkgate/session").await.status == 401).await;
+    let mut now = gate.visitor().program();
+    (now.host, now.jar) = (WIKI.to_owned(), ada.jar(WIKI).clone());
+    assert_eq!(now.open("/.linkgate/session").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signing_out_and_in_again_is_no_circle() {
+    let gate = gate().await;
+    let mut ada = Traveller::new(&gate);
+    for round in 0..4 {
+        let address = format!("ada{round}@example.com");
+        let (at, _) = ada.sign_in(&gate, "http://wiki.localhost:8080/page", &address).await;
+        assert_eq!(at, "http://wiki.localhost:8080/page", "round {round}");
+        assert_eq!(ada.sign_out(WIKI).await.location(), "/.linkgate/signed-out");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_longest_page_of_another_host_is_reached_too() {
+    let gate = gate().await;
+    let mut ada = Traveller::new(&gate);
+    let url = format!("http://other.test.localhost:8080/{}", "a".repeat(2040));
+    assert_eq!(ada.sign_in(&gate, &url, "ada@example.com").await.0, url);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tab_whose_form_is_stale_goes_on_to_its_own_page() {
+    let gate = gate().await;
+    let (mut first, mut second) = (gate.visitor(), gate.visitor());
+    // Two tabs of one browser, restored at once: the second answer's cookie is the one that is kept.
+    let page = first.open("/.linkgate/sign-in?return_to=/one").await;
+    second.open("/.linkgate/sign-in?return_to=/two").await;
+    first.jar = second.jar.clone();
+    let form = [("email", "ada@example.com"), ("csrf", &*page.field("csrf")), ("return_to", "/one")];
+    let stale = first.post("/.linkgate/sign-in", &form).await;
+    assert_eq!(stale.status, 403);
+    assert!(stale.body.contains("/.linkgate/sign-in?return_to=%2Fone"), "{}", stale.body);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
