@@ -46,6 +46,8 @@ pub struct Config {
     pub threads: Option<usize>,
     /// How long open requests may go on when the gateway is asked to stop.
     pub stop_timeout: Span,
+    /// How long they may go on when another program has taken over.
+    pub upgrade_timeout: Span,
     /// `[tls]`, where the gateway ends TLS itself.
     pub tls: Option<proxy::tls::Config>,
     /// `[admin]`
@@ -110,6 +112,7 @@ struct Settings {
     proxy_protocol: Vec<IpNet>,
     threads: Option<usize>,
     stop_timeout: Span,
+    upgrade_timeout: Span,
     tls: Option<Table<proxy::tls::Config>>,
     admin: Table<admin::Config>,
     log: Table<telemetry::Config>,
@@ -138,6 +141,7 @@ impl Default for Settings {
             proxy_protocol: Vec::new(),
             threads: None,
             stop_timeout: Span::seconds(10),
+            upgrade_timeout: Span::hours(1),
             tls: None,
             admin: Table::default(),
             log: Table::default(),
@@ -245,6 +249,7 @@ impl Settings {
             proxy_protocol: self.proxy_protocol,
             threads: self.threads,
             stop_timeout: self.stop_timeout,
+            upgrade_timeout: self.upgrade_timeout,
             tls: self.tls.map(|tls| tls.0),
             admin: self.admin.0,
             log: self.log.0,

@@ -33,6 +33,7 @@ mod front;
 mod late;
 mod parts;
 mod reload;
+mod sockets;
 mod waiting;
 
 pub use alone::{RunningIssuer, start_issuer, start_issuer_with};
@@ -40,6 +41,7 @@ use embedded::Embedded;
 use front::Front;
 use parts::{Ground, Parts};
 pub use reload::{NotReloaded, Reloaded};
+pub use sockets::{Sockets, Unshared};
 
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -144,8 +146,11 @@ pub struct Running {
     pub open_issuer_address: Option<SocketAddr>,
     /// Tells the proxy to take no more connections.
     stop: watch::Sender<bool>,
-    /// Tells everything that open requests may still need: the issuer, the demo, health.
+    /// Tells what nobody needs who is served here already: health, and the issuer's listener for other programs.
+    leave: watch::Sender<bool>,
+    /// Tells everything that open requests may still need: the issuer, the demo.
     close: watch::Sender<bool>,
+    sockets: Sockets,
     front: Front,
     site: Arc<ArcSwap<Site>>,
     ground: Ground,
@@ -176,17 +181,19 @@ const RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(8);
 /// How often readiness is looked at again.
 const READINESS: Duration = Duration::from_secs(2);
+/// How often it is, where somebody waits for it.
+const READY: Duration = Duration::from_millis(50);
 
-/// Starts the gateway on the present runtime.
+/// Starts the gateway on the present runtime, with the `sockets` that it inherits.
 ///
 /// Mosaic and a Redis need not be there yet: the gateway says that it is not ready, and recovers.
 ///
 /// # Errors
 /// What no waiting would mend: a port that is taken, a store file that is none, a theme that cannot be used.
-pub async fn start(config: &Config, clock: Clock) -> Result<Running, Error> {
+pub async fn start(config: &Config, clock: Clock, sockets: Sockets) -> Result<Running, Error> {
     install_crypto();
     let store = store::open(&config.session.store, &config.directory, clock.clone())?;
-    start_with(config, clock, store).await
+    start_on(sockets, config, clock, store).await
 }
 
 /// Starts the gateway with a store that is open already.
@@ -195,20 +202,25 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Running, Error> {
 /// As [`start`].
 pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<Running, Error> {
     install_crypto();
-    let listener = bind("listen", config.listen)?;
+    start_on(Sockets::default(), config, clock, store).await
+}
+
+async fn start_on(sockets: Sockets, config: &Config, clock: Clock, store: Shared) -> Result<Running, Error> {
+    let listener = sockets.bind("listen", config.listen)?;
     let redirect_from = config.tls.as_ref().and_then(|tls| tls.redirect_from);
-    let redirect_listener = redirect_from.map(|address| bind("tls.redirect_from", address)).transpose()?;
-    let admin_listener = bind("admin.listen", config.admin.listen)?;
+    let redirect_listener = redirect_from.map(|address| sockets.bind("tls.redirect_from", address)).transpose()?;
+    let admin_listener = sockets.bind("admin.listen", config.admin.listen)?;
     let metrics = Arc::new(Metrics::new()?);
     let pages = Arc::new(Pages::new(&config.theme, &config.public_url, &config.directory)?);
     let readiness = Readiness::new(&["store", "mosaic"]);
     let (stop, stopping) = watch::channel(false);
+    let (leave, leaving) = watch::channel(false);
     let (close, closing) = watch::channel(false);
 
     let embedded = match &config.mosaic {
         Some(_) => None,
         None => {
-            let embedded = Embedded::new(config, &store, &clock, &pages)?;
+            let embedded = Embedded::new(config, &sockets, &store, &clock, &pages)?;
             embedded.make().await;
             Some(embedded)
         }
@@ -223,6 +235,7 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         closing: closing.clone(),
         issuer: embedded.as_ref().map(|embedded| (embedded.connection(), embedded.pages())),
     };
+    sockets.close_unused();
     let parts = Parts::new(&ground, config, pages)?;
     let site = Arc::new(ArcSwap::from_pointee(parts.site(&ground)?));
     metrics.configured(&config.contents.short_hash(), clock.now().unix_seconds());
@@ -233,11 +246,11 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
     let admin_address = local_address(&admin_listener, config.admin.listen);
     let admin =
         Admin { readiness: readiness.clone(), metrics: Arc::clone(&metrics), hosts: config.admin.hosts.clone() };
-    let mut helpers = vec![serve(admin_listener, admin::router(admin), closing.clone())];
+    let mut helpers = vec![serve(admin_listener, admin::router(admin), leaving.clone())];
     let issuer_address = embedded.as_ref().map(Embedded::address);
     let open_issuer_address = embedded.as_ref().and_then(Embedded::open_address);
     let mailing = embedded.map(|embedded| {
-        let (mailing, served) = embedded.serve(&closing, metrics, readiness);
+        let (mailing, served) = embedded.serve(&closing, leaving, metrics, readiness);
         helpers.extend(served);
         mailing
     });
@@ -248,7 +261,9 @@ pub async fn start_with(config: &Config, clock: Clock, store: Shared) -> Result<
         issuer_address,
         open_issuer_address,
         stop,
+        leave,
         close,
+        sockets,
         front,
         site,
         ground,
@@ -275,12 +290,53 @@ impl Running {
         self.parts.lock().await.config.stop_timeout
     }
 
+    /// Returns once requests can be served.
+    pub fn ready(&self) -> impl Future<Output = ()> + Send + 'static {
+        wait_for(self.ground.readiness.clone())
+    }
+
+    /// What a successor listens on, so that no connection is refused while it takes over.
+    ///
+    /// # Errors
+    /// When it could not go on with what there is.
+    pub async fn share(&self) -> Result<Vec<TcpListener>, Unshared> {
+        if self.parts.lock().await.config.session.store == store::Location::Memory {
+            return Err(Unshared::Memory);
+        }
+        Ok(self.sockets.share()?)
+    }
+
+    /// Counts a successor that could not take over.
+    pub fn not_upgraded(&self) {
+        self.ground.metrics.not_upgraded();
+    }
+
+    /// How long open requests may go on when a successor has taken over.
+    pub async fn upgrade_timeout(&self) -> Span {
+        self.parts.lock().await.config.upgrade_timeout
+    }
+
+    /// Leaves every listener to a successor. What is open goes on: a connection ends with the request that comes next
+    /// on it, because one could be on its way already.
+    pub fn leave(&self) {
+        self.leave.send_replace(true);
+        self.stop.send_replace(true);
+        self.sockets.release();
+    }
+
+    /// Returns once nothing is open any more, which something else must have asked for.
+    pub async fn left(&mut self) {
+        self.front.closed().await;
+        self.front.connections().closed().await;
+    }
+
     /// Stops: no new connection, open requests go on for a while, and what was begun is finished.
     pub async fn stop(mut self) {
         let parts = self.parts.into_inner();
         let stop_timeout = parts.config.stop_timeout.0;
         self.ground.readiness.stopping();
         self.stop.send_replace(true);
+        self.sockets.release();
         self.front.closed().await;
         self.front.close_idle().await;
         if tokio::time::timeout(stop_timeout, self.front.connections().closed()).await.is_err() {
@@ -289,6 +345,7 @@ impl Running {
         if tokio::time::timeout(stop_timeout, self.ground.settle()).await.is_err() {
             tracing::warn!("stopped with work under way");
         }
+        self.leave.send_replace(true);
         self.close.send_replace(true);
         if let Some(mut mailing) = self.mailing
             && tokio::time::timeout(stop_timeout, &mut mailing).await.is_err()
@@ -304,9 +361,17 @@ const fn loopback() -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0)
 }
 
+/// A listener of the gateway's own, which no successor needs.
 fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
     let bound = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
     bound.map_err(|source| Error::Listen { setting, address, source })
+}
+
+/// Returns once requests can be served.
+async fn wait_for(readiness: Readiness) {
+    while !readiness.reasons().is_empty() {
+        tokio::time::sleep(READY).await;
+    }
 }
 
 fn local_address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {

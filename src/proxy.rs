@@ -90,7 +90,7 @@ impl Default for Limits {
             body_bytes_per_second: 100,
             body_bytes: None,
             connections: 10_000,
-            connections_per_peer: 1_000,
+            connections_per_peer: 5_000,
         }
     }
 }

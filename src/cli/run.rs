@@ -1,26 +1,32 @@
 //! `linkgate run` and `linkgate issuer`: the gateway, or the issuer alone, until it is told to stop.
 
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output::{fail, say};
 use super::{FAILED, WRONG, load};
 use crate::clock::Clock;
 use crate::config::{Config, Problems, Purpose};
-use crate::gateway::{self, Running, RunningIssuer};
+use crate::gateway::{self, Running, RunningIssuer, Sockets};
+use crate::session::Chain;
 use crate::setting::Span;
 use crate::telemetry;
 
 mod reloading;
 mod supervisor;
+mod upgrade;
 
-use reloading::Reloading;
+use reloading::{Next, Reloading};
+use upgrade::{Program, Successor};
 
 /// Runs what the file is for until it is told to stop.
 pub(super) fn run(file: &Path, purpose: Purpose) -> ExitCode {
+    let (sockets, predecessor) = Sockets::inherited();
     let config = match load(file, purpose) {
         Ok(config) => config,
         Err(code) => return code,
@@ -31,8 +37,12 @@ pub(super) fn run(file: &Path, purpose: Purpose) -> ExitCode {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
+    // Where it is not raised there are fewer connections at once, which `linkgate doctor` warns of.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "failed to raise the number of files that may be open");
+    }
     gateway::install_crypto();
-    in_runtime(&config, serve(&config, purpose))
+    in_runtime(&config, serve(&config, purpose, sockets, predecessor))
 }
 
 /// Runs `task` to its end.
@@ -58,10 +68,11 @@ enum Started {
 }
 
 impl Started {
-    async fn start(config: &Config, purpose: Purpose) -> Result<Self, gateway::Error> {
+    async fn start(config: &Config, purpose: Purpose, sockets: Sockets) -> Result<Self, gateway::Error> {
+        let clock = Clock::system();
         Ok(match purpose {
-            Purpose::Gateway => Self::Gateway(Box::new(gateway::start(config, Clock::system()).await?)),
-            Purpose::IssuerAlone => Self::Issuer(Box::new(gateway::start_issuer(config, Clock::system()).await?)),
+            Purpose::Gateway => Self::Gateway(Box::new(gateway::start(config, clock, sockets).await?)),
+            Purpose::IssuerAlone => Self::Issuer(Box::new(gateway::start_issuer(config, clock, sockets).await?)),
         })
     }
 
@@ -88,6 +99,52 @@ impl Started {
         }
     }
 
+    /// Has a predecessor leave once this program can do its work.
+    fn take_over_from(&self, predecessor: UnixStream) {
+        match self {
+            Self::Gateway(running) => drop(tokio::spawn(upgrade::take_over(predecessor, running.ready()))),
+            Self::Issuer(running) => drop(tokio::spawn(upgrade::take_over(predecessor, running.ready()))),
+        }
+    }
+
+    /// Starts the program that is in the place of this one, and returns once it can do the work.
+    async fn hand_over(&self, program: &Program) -> Result<Successor, upgrade::Error> {
+        let listeners = match self {
+            Self::Gateway(running) => running.share().await?,
+            Self::Issuer(running) => running.share()?,
+        };
+        program.start_successor(listeners).await
+    }
+
+    fn not_upgraded(&self) {
+        match self {
+            Self::Gateway(running) => running.not_upgraded(),
+            Self::Issuer(running) => running.not_upgraded(),
+        }
+    }
+
+    /// How long open requests may go on when there is a successor.
+    async fn upgrade_timeout(&self) -> Span {
+        match self {
+            Self::Gateway(running) => running.upgrade_timeout().await,
+            Self::Issuer(running) => running.upgrade_timeout(),
+        }
+    }
+
+    fn leave(&self) {
+        match self {
+            Self::Gateway(running) => running.leave(),
+            Self::Issuer(running) => running.leave(),
+        }
+    }
+
+    async fn left(&mut self) {
+        match self {
+            Self::Gateway(running) => running.left().await,
+            Self::Issuer(running) => running.left().await,
+        }
+    }
+
     async fn stop(self) {
         match self {
             Self::Gateway(running) => running.stop().await,
@@ -96,41 +153,116 @@ impl Started {
     }
 }
 
-async fn serve(config: &Config, purpose: Purpose) -> ExitCode {
+/// The signals that ask the program to stop.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    /// Listens for them from now on.
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn serve(config: &Config, purpose: Purpose, sockets: Sockets, predecessor: Option<UnixStream>) -> ExitCode {
     // Before anything runs: whoever reads that it does may ask it to stop.
-    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (mut terminate, mut interrupt) = match (terminate, interrupt) {
-        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+    let (mut stop, mut reloading) = match (Stop::new(), Reloading::new(config, purpose)) {
+        (Ok(stop), Ok(reloading)) => (stop, reloading),
         (Err(error), _) | (_, Err(error)) => return fail(&error, None, FAILED),
     };
-    let mut reloading = match Reloading::new(config, purpose) {
-        Ok(reloading) => reloading,
-        Err(error) => return fail(&error, None, FAILED),
-    };
-    let mut running = match Started::start(config, purpose).await {
+    let mut running = match Started::start(config, purpose, sockets).await {
         Ok(running) => running,
         Err(error) => return fail(&error, error.hint().as_deref(), FAILED),
     };
     running.greet(config);
     supervisor::ready();
-    loop {
-        let read = tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            read = reloading.next() => read,
-        };
-        supervisor::reloading();
-        running.reload(read).await;
-        supervisor::ready();
+    if let Some(predecessor) = predecessor {
+        running.take_over_from(predecessor);
     }
-    supervisor::stopping();
+    match work(&mut running, &mut stop, &mut reloading).await {
+        End::Stop => supervisor::stopping(),
+        End::Upgrade(successor) => drain(&mut running, successor, &mut stop, &mut reloading).await,
+    }
     tracing::info!("stopping: open requests have {}", running.stop_timeout().await);
     tokio::select! {
         () = running.stop() => tracing::info!("stopped"),
-        _ = terminate.recv() => tracing::warn!("stopped at once"),
-        _ = interrupt.recv() => tracing::warn!("stopped at once"),
+        () = stop.asked() => tracing::warn!("stopped at once"),
     }
     ExitCode::SUCCESS
+}
+
+/// Why the program takes no more work.
+enum End {
+    Stop,
+    Upgrade(Successor),
+}
+
+/// Serves, and goes over to other configurations, until told to stop or until there is a successor.
+async fn work(running: &mut Started, stop: &mut Stop, reloading: &mut Reloading) -> End {
+    loop {
+        let next = tokio::select! {
+            () = stop.asked() => return End::Stop,
+            next = reloading.next() => next,
+        };
+        supervisor::reloading();
+        match next {
+            Next::Configuration(read) => running.reload(*read).await,
+            Next::Program => {
+                tracing::info!("upgrading: another program is started");
+                let handed_over = tokio::select! {
+                    () = stop.asked() => return End::Stop,
+                    handed_over = running.hand_over(reloading.program()) => handed_over,
+                };
+                match handed_over {
+                    Ok(successor) => {
+                        supervisor::handed_over(successor.process);
+                        tracing::info!(process.id = successor.process, "another program has taken over");
+                        return End::Upgrade(successor);
+                    }
+                    Err(error) => {
+                        running.not_upgraded();
+                        tracing::error!(error = %Chain(&error), "failed to upgrade: this program goes on");
+                    }
+                }
+            }
+        }
+        supervisor::ready();
+    }
+}
+
+/// Finishes what is open while a successor takes what is new. Rules that change still hold for it. When the successor
+/// ends this program does too, because systemd cannot see that as long as it is the child of another process.
+async fn drain(running: &mut Started, mut successor: Successor, stop: &mut Stop, reloading: &mut Reloading) {
+    let timeout = running.upgrade_timeout().await;
+    running.leave();
+    tracing::info!("open requests have {timeout} to end");
+    let over = tokio::time::sleep(timeout.0);
+    tokio::pin!(over);
+    loop {
+        let next = tokio::select! {
+            () = running.left() => return,
+            () = &mut over => return,
+            () = stop.asked() => return,
+            () = successor.ended() => {
+                tracing::warn!(process.id = successor.process, "the program that took over has ended");
+                return;
+            }
+            next = reloading.next() => next,
+        };
+        if let Next::Configuration(read) = next {
+            running.reload(*read).await;
+        }
+    }
 }
 
 /// Says where everything is; in development also what to do next.
@@ -140,6 +272,7 @@ fn greet(config: &Config, running: &Running) {
         listen = %running.address,
         admin.listen = %running.admin_address,
         version = env!("CARGO_PKG_VERSION"),
+        process.id = std::process::id(),
         "linkgate is running"
     );
     if !config.issuer.as_ref().is_some_and(|issuer| issuer.mailbox) {
@@ -167,6 +300,7 @@ fn greet_issuer(config: &Config, running: &RunningIssuer) {
         listen = %running.address,
         admin.listen = %running.admin_address,
         version = env!("CARGO_PKG_VERSION"),
+        process.id = std::process::id(),
         "the issuer is running"
     );
     if config.log.is_for_programs() {

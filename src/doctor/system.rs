@@ -16,7 +16,7 @@ const SPARE: u64 = 64;
 pub(super) fn open_files(config: &Config) -> Option<Finding> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
     let connections = u64::try_from(config.limits.connections).unwrap_or(u64::MAX);
-    judge(soft_limit(&limits)?, connections)
+    judge(hard_limit(&limits)?, connections)
 }
 
 fn judge(limit: u64, connections: u64) -> Option<Finding> {
@@ -27,16 +27,16 @@ fn judge(limit: u64, connections: u64) -> Option<Finding> {
         return Some(Finding::ok(CHECK, format!("{limit} may be open, {needed} are needed")));
     }
     let message = format!(
-        "{limit} may be open, and {connections} connections need {needed}; raise the limit (`ulimit -n`, or \
+        "{limit} may be open, and {connections} connections need {needed}; raise the limit (`ulimit -Hn`, or \
          `LimitNOFILE=` for systemd)"
     );
     Some(Finding::warn(CHECK, message).change("limits.connections"))
 }
 
-/// The soft limit in `/proc/self/limits`; no limit is the largest number.
-fn soft_limit(limits: &str) -> Option<u64> {
+/// The hard limit in `/proc/self/limits`, up to which the gateway raises its own; no limit is the largest number.
+fn hard_limit(limits: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    match line.split_whitespace().next()? {
+    match line.split_whitespace().nth(1)? {
         "unlimited" => Some(u64::MAX),
         number => number.parse().ok(),
     }
@@ -51,12 +51,9 @@ mod tests {
     fn the_limit_is_read_and_judged() {
         let text = "Limit                     Soft Limit           Hard Limit           Units\n\
                     Max open files            1024                 524288               files\n";
-        assert_eq!(soft_limit(text), Some(1024));
-        assert_eq!(
-            soft_limit("Max open files            unlimited            unlimited            files"),
-            Some(u64::MAX)
-        );
-        assert_eq!(soft_limit("Max processes 1 1 processes"), None);
+        assert_eq!(hard_limit(text), Some(524_288));
+        assert_eq!(hard_limit("Max open files            1024            unlimited            files"), Some(u64::MAX));
+        assert_eq!(hard_limit("Max processes 1 1 processes"), None);
         let status = |limit, connections| judge(limit, connections).map(|finding| finding.status);
         assert_eq!(status(1024, 480), Some(Status::Ok));
         assert_eq!(status(1024, 481), Some(Status::Warn));

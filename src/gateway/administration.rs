@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::embedded::Embedded;
-use super::install_crypto;
+use super::{Sockets, install_crypto};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::headers::Plan;
@@ -112,7 +112,7 @@ impl Users {
             (None, Some(store)) => {
                 let pages = Pages::new(&config.theme, &config.public_url, &config.directory);
                 let pages = Arc::new(pages.map_err(super::Error::from)?);
-                let embedded = Embedded::new(&for_itself(config), &store, &clock, &pages)?;
+                let embedded = Embedded::new(&for_itself(config), &Sockets::default(), &store, &clock, &pages)?;
                 let connection = embedded.connection();
                 embedded.serve_api(stopping).await?;
                 let place = format!("{} {}", config.session.store, config.directory.display());

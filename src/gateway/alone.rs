@@ -1,6 +1,6 @@
 //! The issuer alone, without a gateway: API and pages on one listener, health and metrics on another.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use axum::Router;
@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 
 use super::late::{self, Late};
 use super::reload::{NotReloaded, Reloaded};
-use super::{Error, READINESS, RETRY, bind, local_address, serve};
+use super::sockets::{Sockets, Unshared};
+use super::{Error, READINESS, RETRY, local_address, serve, wait_for};
 use crate::admin::{self, Admin, Readiness};
 use crate::clock::Clock;
 use crate::config::{Config, Problems};
@@ -37,7 +38,9 @@ pub struct RunningIssuer {
     /// Where the operator is served.
     pub admin_address: SocketAddr,
     stop: watch::Sender<bool>,
+    leave: watch::Sender<bool>,
     close: watch::Sender<bool>,
+    sockets: Sockets,
     config: Config,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -48,14 +51,14 @@ pub struct RunningIssuer {
     helpers: Vec<JoinHandle<()>>,
 }
 
-/// Starts the issuer that `config` describes on the present runtime. A Redis need not be there yet.
+/// Starts the issuer that `config` describes on the present runtime, with the `sockets` that it inherits. A Redis need not be there yet.
 ///
 /// # Errors
 /// What no waiting would mend: a port that is taken, a store file that is none, a certificate that cannot be used.
-pub async fn start_issuer(config: &Config, clock: Clock) -> Result<RunningIssuer, Error> {
+pub async fn start_issuer(config: &Config, clock: Clock, sockets: Sockets) -> Result<RunningIssuer, Error> {
     super::install_crypto();
     let store = store::open(&config.session.store, &config.directory, clock.clone())?;
-    start_issuer_with(config, clock, store).await
+    start_on(sockets, config, clock, store).await
 }
 
 /// Starts the issuer with a store that is open already.
@@ -64,16 +67,22 @@ pub async fn start_issuer(config: &Config, clock: Clock) -> Result<RunningIssuer
 /// As [`start_issuer`].
 pub async fn start_issuer_with(config: &Config, clock: Clock, store: Shared) -> Result<RunningIssuer, Error> {
     super::install_crypto();
+    start_on(Sockets::default(), config, clock, store).await
+}
+
+async fn start_on(sockets: Sockets, config: &Config, clock: Clock, store: Shared) -> Result<RunningIssuer, Error> {
     let of_issuer = config.issuer.clone().unwrap_or_default();
-    let tcp = bind("listen", config.listen)?;
+    let tcp = sockets.bind("listen", config.listen)?;
     let address = local_address(&tcp, config.listen);
     let listener = late::open(tcp, &of_issuer)?;
-    let admin_listener = bind("admin.listen", config.admin.listen)?;
+    let admin_listener = sockets.bind("admin.listen", config.admin.listen)?;
+    sockets.close_unused();
     let admin_address = local_address(&admin_listener, config.admin.listen);
     let metrics = Arc::new(Metrics::new()?);
     let pages = Arc::new(Pages::new(&config.theme, &config.public_url, &config.directory)?);
     let readiness = Readiness::new(&["store", "issuer"]);
     let (stop, stopping) = watch::channel(false);
+    let (leave, leaving) = watch::channel(false);
     let (close, closing) = watch::channel(false);
 
     let name = config.public_url.to_string();
@@ -97,7 +106,7 @@ pub async fn start_issuer_with(config: &Config, clock: Clock, store: Shared) -> 
     let admin =
         Admin { readiness: readiness.clone(), metrics: Arc::clone(&metrics), hosts: config.admin.hosts.clone() };
     let helpers = vec![
-        serve(admin_listener, admin::router(admin), closing.clone()),
+        serve(admin_listener, admin::router(admin), leaving),
         tokio::spawn(watch_readiness(readiness.clone(), store, late, closing)),
     ];
     let config = config.clone();
@@ -105,7 +114,9 @@ pub async fn start_issuer_with(config: &Config, clock: Clock, store: Shared) -> 
         address,
         admin_address,
         stop,
+        leave,
         close,
+        sockets,
         config,
         metrics,
         clock,
@@ -187,16 +198,57 @@ impl RunningIssuer {
         self.config.stop_timeout
     }
 
+    /// Returns once requests can be served.
+    pub fn ready(&self) -> impl Future<Output = ()> + Send + 'static {
+        wait_for(self.readiness.clone())
+    }
+
+    /// What a successor listens on.
+    ///
+    /// # Errors
+    /// When it could not go on with what there is.
+    pub fn share(&self) -> Result<Vec<TcpListener>, Unshared> {
+        if self.config.session.store == store::Location::Memory {
+            return Err(Unshared::Memory);
+        }
+        Ok(self.sockets.share()?)
+    }
+
+    /// Counts a successor that could not take over.
+    pub fn not_upgraded(&self) {
+        self.metrics.not_upgraded();
+    }
+
+    /// How long open requests may go on when a successor has taken over.
+    pub const fn upgrade_timeout(&self) -> Span {
+        self.config.upgrade_timeout
+    }
+
+    /// Leaves every listener to a successor. Requests that are open go on.
+    pub fn leave(&self) {
+        self.leave.send_replace(true);
+        self.stop.send_replace(true);
+        self.sockets.release();
+    }
+
+    /// Returns once nothing is open any more, which something else must have asked for.
+    pub async fn left(&mut self) {
+        if !self.served.is_finished() {
+            (&mut self.served).await.ok();
+        }
+    }
+
     /// Stops: no new connection, and open requests go on for a while.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.readiness.stopping();
         self.stop.send_replace(true);
+        self.sockets.release();
         let stop_timeout = self.config.stop_timeout.0;
-        let abort = self.served.abort_handle();
-        if tokio::time::timeout(stop_timeout, self.served).await.is_err() {
+        if tokio::time::timeout(stop_timeout, self.left()).await.is_err() {
             tracing::warn!("stopped with requests open");
-            abort.abort();
+            self.served.abort();
         }
+        self.leave.send_replace(true);
         self.close.send_replace(true);
         let mailing = self.mailing.abort_handle();
         if tokio::time::timeout(stop_timeout, self.mailing).await.is_err() {

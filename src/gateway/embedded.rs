@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use super::late::{self, Late};
-use super::{Error, bind, local_address, loopback, serve};
+use super::{Error, Sockets, bind, local_address, loopback, serve};
 use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -45,13 +45,19 @@ impl Embedded {
     ///
     /// # Errors
     /// When a port is taken, or the certificate for other programs cannot be used.
-    pub(super) fn new(config: &Config, store: &Shared, clock: &Clock, pages: &Arc<Pages>) -> Result<Self, Error> {
+    pub(super) fn new(
+        config: &Config,
+        sockets: &Sockets,
+        store: &Shared,
+        clock: &Clock,
+        pages: &Arc<Pages>,
+    ) -> Result<Self, Error> {
         let listener = bind("issuer", loopback())?;
         let address = local_address(&listener, loopback());
         let of_issuer = config.issuer.clone().unwrap_or_default();
         let open = match of_issuer.listen {
             Some(wanted) => {
-                let listener = bind("issuer.listen", wanted)?;
+                let listener = sockets.bind("issuer.listen", wanted)?;
                 let address = local_address(&listener, wanted);
                 Some((late::open(listener, &of_issuer)?, address))
             }
@@ -129,17 +135,18 @@ impl Embedded {
         Ok(serve(self.listener, self.late.api(), stopping))
     }
 
-    /// Serves the API, makes the issuer as soon as the store lets it, and delivers its mail. The first task ends by
-    /// itself when it is told to stop, once the mails that are being sent have arrived.
+    /// Serves the API, to other programs until `leaving`, makes the issuer as soon as the store lets it, and delivers
+    /// its mail. The first task ends by itself when it is told to stop, once the mails that are being sent have arrived.
     pub(super) fn serve(
         self,
         stopping: &watch::Receiver<bool>,
+        leaving: watch::Receiver<bool>,
         metrics: Arc<Metrics>,
         readiness: Readiness,
     ) -> (JoinHandle<()>, Vec<JoinHandle<()>>) {
         let mut tasks = vec![serve(self.listener, self.late.api(), stopping.clone())];
         if let Some((listener, _)) = self.open {
-            tasks.push(late::serve_others(listener, self.late.api(), &self.trusted_proxies, stopping.clone()));
+            tasks.push(late::serve_others(listener, self.late.api(), &self.trusted_proxies, leaving));
         }
         (tokio::spawn(self.late.run(stopping.clone(), metrics, readiness)), tasks)
     }

@@ -7,7 +7,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 use super::Error;
 
@@ -30,6 +32,7 @@ pub struct Metrics {
     reloaded: IntGauge,
     reloaded_at: IntGauge,
     upstreams: IntGaugeVec,
+    not_upgraded: IntCounter,
 }
 
 /// Shown from the start, so that the first one of a kind is a step up from zero.
@@ -87,6 +90,10 @@ impl Metrics {
         );
         let upstreams =
             Opts::new("linkgate_upstream_out", "Whether a server of an upstream is left alone because it fails.");
+        let not_upgraded = Opts::new(
+            "linkgate_upgrades_failed_total",
+            "Other versions of the program that could not take over from this one.",
+        );
         let build = Opts::new("linkgate_build_info", "The program that runs; always 1.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         let metrics = Self {
@@ -106,6 +113,7 @@ impl Metrics {
             reloaded: IntGauge::with_opts(reloaded)?,
             reloaded_at: IntGauge::with_opts(reloaded_at)?,
             upstreams: IntGaugeVec::new(upstreams, &["upstream"])?,
+            not_upgraded: IntCounter::with_opts(not_upgraded)?,
         };
         let build = IntGauge::with_opts(build)?;
         build.set(1);
@@ -131,6 +139,7 @@ impl Metrics {
         registry.register(Box::new(metrics.reloaded.clone()))?;
         registry.register(Box::new(metrics.reloaded_at.clone()))?;
         registry.register(Box::new(metrics.upstreams.clone()))?;
+        registry.register(Box::new(metrics.not_upgraded.clone()))?;
         registry.register(Box::new(build))?;
         Ok(metrics)
     }
@@ -207,6 +216,11 @@ impl Metrics {
     /// The gauge of a server at `url`. Where several servers have one URL, it says how many of them are out.
     pub fn upstream(&self, url: &str) -> UpstreamGauge {
         UpstreamGauge { gauge: self.upstreams.with_label_values(&[url]), is_out: AtomicBool::new(false) }
+    }
+
+    /// Another version of the program was started and could not take over.
+    pub fn not_upgraded(&self) {
+        self.not_upgraded.inc();
     }
 
     /// All of it, in the text format 0.0.4.
@@ -295,6 +309,7 @@ mod tests {
             "linkgate_sign_ins_total{event=\"refused\"} 0".to_owned(),
             "linkgate_sign_ins_total{event=\"sent\"} 0".to_owned(),
             "linkgate_sign_ins_total{event=\"signed_out\"} 0".to_owned(),
+            "linkgate_upgrades_failed_total 0".to_owned(),
         ];
         assert_eq!(lines(&metrics), expected);
     }

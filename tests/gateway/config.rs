@@ -224,6 +224,7 @@ fn sections(config: &Config) -> Vec<(&'static str, Value)> {
         "proxy_protocol": config.proxy_protocol,
         "threads": config.threads,
         "stop_timeout": config.stop_timeout,
+        "upgrade_timeout": config.upgrade_timeout,
     });
     vec![
         ("", top),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::StatusCode;
 use linkgate::clock::Clock;
 use linkgate::config::{Config, Purpose};
-use linkgate::gateway;
+use linkgate::gateway::{self, Sockets};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -190,7 +190,7 @@ async fn failures_count_for_whom_a_trusted_proxy_names_and_for_nobody_that_other
     for (trusted, limited) in [("trusted_proxies = [\"127.0.0.0/8\"]\n", false), ("", true)] {
         let home = home(&format!("{trusted}{}", ALONE.replace("sqlite:store.db", "memory")));
         let config = Config::load_for(Purpose::IssuerAlone, &home.path().join("gateway.toml")).unwrap();
-        let running = gateway::start_issuer(&config, Clock::system()).await.unwrap();
+        let running = gateway::start_issuer(&config, Clock::system(), Sockets::default()).await.unwrap();
         let ask = async |secret: &str, forwarded: &str| {
             let form = format!("grant_type=client_credentials&client_id=intranet&client_secret={secret}");
             let headers = format!("X-Forwarded-For: {forwarded}\r\n");
@@ -306,7 +306,7 @@ client_ca = "authority.pem"
         home.write("authority.pem", &authority.pem());
         home.write("single.pem", &by_itself.pem);
         let config = Config::load_for(Purpose::IssuerAlone, &home.path().join("gateway.toml")).unwrap();
-        let running = gateway::start_issuer(&config, Clock::system()).await.unwrap();
+        let running = gateway::start_issuer(&config, Clock::system(), Sockets::default()).await.unwrap();
         let stranger = Identity::new("holder", None);
         Self { running, server, of_authority, by_itself, stranger, _home: home }
     }
@@ -385,7 +385,7 @@ async fn browsers_are_asked_for_a_certificate_only_where_some_client_has_one() {
     home.write("server.pem", &server.pem);
     home.write("server.key", &server.key_pem);
     let config = Config::load_for(Purpose::IssuerAlone, &home.path().join("gateway.toml")).unwrap();
-    let running = gateway::start_issuer(&config, Clock::system()).await.unwrap();
+    let running = gateway::start_issuer(&config, Clock::system(), Sockets::default()).await.unwrap();
     assert!(!is_asked(running.address, &server).await);
     running.stop().await;
 }
@@ -435,7 +435,7 @@ async fn a_gateways_issuer_serves_other_programs_where_it_is_told_to() {
     );
     let config =
         Config::parse(&text, &home.path().join("gateway.toml")).unwrap_or_else(|problems| panic!("{problems}"));
-    let running = gateway::start(&config, Clock::system()).await.unwrap();
+    let running = gateway::start(&config, Clock::system(), Sockets::default()).await.unwrap();
     let open = running.open_issuer_address.unwrap();
     let form = format!("grant_type=client_credentials&client_id=intranet&client_secret={SECRET}");
     let answer = exchange(open, request("POST", "/oidc/token", "", &form).as_bytes()).await;

@@ -14,7 +14,7 @@ use linkgate::secret::random_token;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::harness::{Answer, PATIENCE, Visitor, configuration, exchange};
+use crate::harness::{Answer, PATIENCE, Visitor, configuration, eventually, exchange};
 
 mod commands;
 mod directory;
@@ -26,6 +26,7 @@ mod running;
 mod sessions;
 mod stopping;
 mod tls_server;
+mod upgrading;
 mod users;
 
 /// A file of the repository with some of its parts replaced, each of which is in it once.
@@ -81,17 +82,7 @@ impl Home {
 
     /// Starts the program, and returns once it is ready.
     pub(crate) async fn start(&self) -> Program {
-        let process = Process::spawn(self.command(&[]));
-        let line = process.line("linkgate is running").await;
-        let address = |name: &str| line[name].as_str().and_then(|address| address.parse().ok());
-        let program = Program {
-            address: address("listen").unwrap_or_else(|| panic!("no `listen` in {line}")),
-            admin_address: address("admin.listen").unwrap_or_else(|| panic!("no `admin.listen` in {line}")),
-            process,
-        };
-        let ready = async { while program.admin("/health/ready").await.status != StatusCode::OK {} };
-        tokio::time::timeout(PATIENCE, ready).await.expect("the program becomes ready");
-        program
+        Program::of(Process::spawn(self.command(&[]))).await
     }
 }
 
@@ -110,6 +101,20 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// The gateway that a process runs, once it is ready.
+    pub(crate) async fn of(process: Process) -> Self {
+        let line = process.line("linkgate is running").await;
+        let address = |name: &str| line[name].as_str().and_then(|address| address.parse().ok());
+        let program = Self {
+            address: address("listen").unwrap_or_else(|| panic!("no `listen` in {line}")),
+            admin_address: address("admin.listen").unwrap_or_else(|| panic!("no `admin.listen` in {line}")),
+            process,
+        };
+        let ready = async { while program.admin("/health/ready").await.status != StatusCode::OK {} };
+        tokio::time::timeout(PATIENCE, ready).await.expect("the program becomes ready");
+        program
+    }
+
     /// Somebody with an empty cookie jar.
     pub(crate) fn visitor(&self) -> Visitor {
         Visitor::new(self.address)
@@ -173,7 +178,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// A process whose output is read as it comes. It is killed when the story ends.
+/// A process whose output is read as it comes, with that of its successors. They are killed when the story ends.
 pub(crate) struct Process {
     child: Child,
     stdout: Option<JoinHandle<String>>,
@@ -225,8 +230,27 @@ impl Process {
 
     /// Sends a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
-        let command = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+        assert!(kill(name, self.child.id()));
+    }
+
+    /// The processes that took over from it, or tried to.
+    pub(crate) fn successors(&self) -> Vec<u32> {
+        let running = |line: &String| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let id = u32::try_from(line["process.id"].as_u64()?).ok()?;
+            line["message"].as_str()?.ends_with(" is running").then_some(id)
+        };
+        self.log().iter().filter_map(running).filter(|id| *id != self.child.id()).collect()
+    }
+
+    /// Waits until the process itself has ended, whoever has taken over from it, and gives its exit code.
+    pub(crate) async fn left(&mut self) -> Option<i32> {
+        eventually(async || self.has_left()).await;
+        self.child.wait().unwrap().code()
+    }
+
+    pub(crate) fn has_left(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Waits for the end of the process.
@@ -241,10 +265,19 @@ impl Process {
     }
 }
 
+/// Sends a signal to a process; says whether it was there.
+pub(crate) fn kill(signal: &str, process: u32) -> bool {
+    let command = format!("kill -{signal} {process}");
+    Command::new("sh").args(["-c", &command]).stderr(Stdio::null()).status().unwrap().success()
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended by itself.
         self.child.kill().ok();
         self.child.wait().ok();
+        for successor in self.successors() {
+            kill("KILL", successor);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! WebSockets and everything else that stays open: passed on as it comes, for as long as the visitor may.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -20,11 +21,16 @@ pub(crate) async fn open(gate: &Gate, visitor: &Visitor) -> WebSocketStream<TcpS
 
 /// A WebSocket of the visitor's at another path.
 pub(crate) async fn open_at(gate: &Gate, visitor: &Visitor, path: &str) -> WebSocketStream<TcpStream> {
+    open_to(gate.running.address, visitor, path).await
+}
+
+/// The same of a gateway that is a process.
+pub(crate) async fn open_to(address: SocketAddr, visitor: &Visitor, path: &str) -> WebSocketStream<TcpStream> {
     let mut request = format!("ws://{HOST}{path}").into_client_request().unwrap();
     let cookie = format!("linkgate={}", visitor.session_cookie());
     request.headers_mut().insert("cookie", cookie.parse().unwrap());
     request.headers_mut().insert("origin", format!("http://{HOST}").parse().unwrap());
-    let stream = TcpStream::connect(gate.running.address).await.unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
     tokio_tungstenite::client_async(request, stream).await.expect("the handshake is accepted").0
 }
 

@@ -1,5 +1,5 @@
-//! What systemd is told (`Type=notify`): that the program is ready, reads its configuration again, or stops. Where there
-//! is no systemd, nobody is told.
+//! What systemd is told (`Type=notify`): that the program is ready, reads its configuration again, has a successor, or
+//! stops. Where there is no systemd, nobody is told.
 
 use sd_notify::NotifyState;
 
@@ -14,6 +14,12 @@ pub(super) fn reloading() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(error) => tracing::debug!(%error, "failed to read the time for systemd"),
     }
+}
+
+/// Another process is the service from now on. Only the main process is listened to (`NotifyAccess=main`), so it is this
+/// one that says so, and the last that it says.
+pub(super) fn handed_over(successor: u32) {
+    tell(&[NotifyState::MainPid(successor), NotifyState::Ready]);
 }
 
 /// The program stops.
