@@ -259,6 +259,12 @@ impl Identity {
             claims: Map::new(),
         }
     }
+
+    /// What they are known by on a page: the address, or else a name.
+    pub fn shown_name(&self) -> String {
+        let address = self.email.as_ref().map(ToString::to_string);
+        address.or_else(|| self.name.clone()).unwrap_or_else(|| self.subject.to_string())
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use pingora::{Error, ErrorSource, ErrorType, OrErr as _};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
+use crate::credential::Visitor;
 use crate::portal::Visit;
 use crate::portal::answer::{HSTS, Refusal};
 use crate::portal::visit::is_grpc;
@@ -37,6 +38,7 @@ pub mod redirect;
 pub mod refusal;
 pub mod route;
 mod site;
+mod terms;
 pub mod tls;
 pub mod upstream;
 
@@ -50,6 +52,7 @@ use objected::Objected;
 use refusal::Refused;
 use route::HostHeader;
 pub use site::Site;
+pub use terms::Terms;
 use upstream::Attempts;
 
 /// `[limits]`
@@ -218,11 +221,11 @@ impl ProxyHttp for Proxy {
         let peer = Self::peer(session);
         let trusted = context.site.is_trusted(peer.ip());
         let headers = &session.req_header().headers;
-        context.client = canonical::client_address(peer, headers, &context.site.trusted_proxies);
+        context.client = canonical::client_address(peer, headers, &context.site.terms.trusted_proxies);
         context.request_id = headers::request_id(headers, trusted);
         // Where the framework has decided to close the connection, that stands.
         if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(context.site.limits.keep_alive.0.as_secs().max(1)));
+            session.set_keepalive(Some(context.site.terms.limits.keep_alive.0.as_secs().max(1)));
         }
         session.set_read_timeout(Some(VISITOR_TIMEOUT));
         session.set_write_timeout(Some(VISITOR_TIMEOUT));
@@ -255,7 +258,7 @@ impl ProxyHttp for Proxy {
             Err(decision) => decision,
         };
         let target = context.target.as_ref();
-        let origin = target.map_or_else(|| site.public_url.clone(), |target| site.origin(&target.host));
+        let origin = target.map_or_else(|| site.terms.public_url.clone(), |target| site.origin(&target.host));
         let refuser = site.refuser(&origin, &request_id, self.clock.now());
         let target = target.map_or("/", |target| &target.path_and_query);
         let refused = Refused { refuser, hosts: &site.hosts, request, target };
@@ -264,7 +267,8 @@ impl ProxyHttp for Proxy {
                 context.verdict = "portal";
                 let uri = target.parse().or_err(ErrorType::InternalError, "a canonical path is a URI")?;
                 let (client, request_id) = (context.client, request_id.clone());
-                let visit = Visit { client, request_id, is_public: origin == site.public_url, origin: origin.clone() };
+                let visit =
+                    Visit { client, request_id, is_public: origin == site.terms.public_url, origin: origin.clone() };
                 bridge::call(session, &site, uri, visit, self.clock.now()).await?;
                 return Ok(true);
             }
@@ -322,7 +326,7 @@ impl ProxyHttp for Proxy {
         request.set_raw_path(route.rewrite.apply(&target.path_and_query).as_bytes())?;
         let provenance = Provenance {
             client: context.client,
-            scheme: context.site.public_url.scheme.as_str(),
+            scheme: context.site.terms.public_url.scheme.as_str(),
             authority: &target.authority,
             host: match &route.host_header {
                 HostHeader::Keep => None,
@@ -332,7 +336,7 @@ impl ProxyHttp for Proxy {
             request_id: &context.request_id,
             certificate: tls::Connection::of(session).and_then(tls::Connection::certificate),
         };
-        headers::write(request, &context.site.managed, pass, &provenance)
+        headers::write(request, &context.site.terms.managed, pass, &provenance)
     }
 
     async fn request_body_filter(
@@ -357,12 +361,12 @@ impl ProxyHttp for Proxy {
         context.must_go_on()?;
         let begun_at = *context.body_begun_at.get_or_insert(now);
         context.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        let most = context.pass().and_then(|pass| context.site.most_body_bytes(pass.route()));
+        let most = context.pass().and_then(|pass| context.site.terms.most_body_bytes(pass.route()));
         if most.is_some_and(|most| context.body_bytes > most) {
             return Error::e_explain(ErrorType::HTTPStatus(413), "the request body is beyond its limit");
         }
         let took = now.since(begun_at);
-        let least = took.as_secs() * context.site.limits.body_bytes_per_second as u64;
+        let least = took.as_secs() * context.site.terms.limits.body_bytes_per_second as u64;
         let is_call = is_grpc(&session.req_header().headers);
         if body.is_some() && took > BODY_GRACE && context.body_bytes < least && !is_call {
             // Where the framework does not end the stream by this, the edge does.
@@ -407,7 +411,9 @@ impl ProxyHttp for Proxy {
         if context.pass().is_some_and(|pass| !pass.is_public()) {
             headers::make_private(response)?;
         }
-        if context.site.public_url.is_secure() && !response.headers.contains_key(header::STRICT_TRANSPORT_SECURITY) {
+        if context.site.terms.public_url.is_secure()
+            && !response.headers.contains_key(header::STRICT_TRANSPORT_SECURITY)
+        {
             response.insert_header(header::STRICT_TRANSPORT_SECURITY, HSTS)?;
         }
         response.insert_header("X-Request-Id", context.request_id.clone())
@@ -488,7 +494,7 @@ impl ProxyHttp for Proxy {
                 status = refusal.status().as_u16();
                 let site = &context.site;
                 let origin =
-                    context.target().map_or_else(|| site.public_url.clone(), |target| site.origin(&target.host));
+                    context.target().map_or_else(|| site.terms.public_url.clone(), |target| site.origin(&target.host));
                 let refuser = site.refuser(&origin, request_id, self.clock.now());
                 let answer = refuser.answer(refusal, &session.req_header().headers);
                 session.set_keepalive(None);
@@ -511,9 +517,9 @@ impl ProxyHttp for Proxy {
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         let took = self.clock.now().since(context.arrived_at);
         self.metrics.answered(context.verdict, status, took);
-        let (route, subject) = context.pass().map_or((None, None), |pass| {
-            (Some(pass.route().name.as_str()), pass.visitor().map(|visitor| &visitor.session().identity.subject))
-        });
+        let (route, subject) = context
+            .pass()
+            .map_or((None, None), |pass| (Some(pass.route().name.as_str()), pass.visitor().map(Visitor::subject)));
         let objected = context.objected.as_ref();
         tracing::info!(
             target: ACCESS,

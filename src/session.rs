@@ -108,13 +108,6 @@ impl Session {
     pub fn mosaic_session(&self) -> &str {
         &self.mosaic_session
     }
-
-    /// What the visitor is known by on a page: the address, or else a name.
-    pub fn shown_name(&self) -> String {
-        let Identity { email, name, subject, .. } = &self.identity;
-        let address = email.as_ref().map(ToString::to_string);
-        address.or_else(|| name.clone()).unwrap_or_else(|| subject.to_string())
-    }
 }
 
 /// Every session of the gateway.

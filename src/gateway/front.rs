@@ -37,7 +37,7 @@ impl Front {
         redirect_listener: Option<TcpListener>,
         stopping: &watch::Receiver<bool>,
     ) -> io::Result<Self> {
-        let keep_alive = site.load().limits.keep_alive.0;
+        let keep_alive = site.load().terms.limits.keep_alive.0;
         let threshold = Threshold::new(Arc::clone(&site), clock.clone());
         let mut accepting = Vec::new();
         let proxy = Proxy { site: Arc::clone(&site), clock: clock.clone(), metrics };

@@ -12,6 +12,7 @@ use super::{Background, Error, LONGEST_RETRY, READINESS, RETRY};
 use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::config::{Change, Config};
+use crate::credential::Credentials;
 use crate::identity::headers::Plan;
 use crate::identity::{ClaimPath, IdentifierKind};
 use crate::mosaic::{ClaimsRequest, Connection, EmailTemplate, Mosaic};
@@ -25,7 +26,7 @@ use crate::proxy::route::{self, Table};
 use crate::proxy::upstream::Upstreams;
 use crate::proxy::upstream::setting::Servers;
 use crate::proxy::upstream::url::UpstreamUrl;
-use crate::proxy::{Site, refusal, tls};
+use crate::proxy::{Site, Terms, refusal, tls};
 use crate::session::cookie::Jar;
 use crate::session::{self, Admission, Chain, Sessions};
 use crate::store::Shared;
@@ -138,16 +139,18 @@ impl Parts {
         let guests = ground.issuer.as_ref().map(|(_, pages)| pages.clone()).unwrap_or_default();
         Ok(Site {
             content_policy: refusal::content_policy(&hosts),
-            public_url: config.public_url.clone(),
-            routes: Table::new(&config.route, &config.public_url, &ground.upstreams)?,
-            managed: Managed::new(&Plan::new(&config.identity_headers)?),
-            sessions: Arc::clone(&self.sessions),
+            terms: Terms {
+                public_url: config.public_url.clone(),
+                routes: Table::new(&config.route, &config.public_url, &ground.upstreams)?,
+                managed: Managed::new(&Plan::new(&config.identity_headers)?),
+                limits: config.limits.clone(),
+                trusted_proxies: config.trusted_proxies.clone(),
+            },
+            credentials: Credentials::new(Arc::clone(&self.sessions)),
             portal: self.portal.router(guests),
             portal_elsewhere: self.portal.router_elsewhere(),
             hosts,
             pages: Arc::clone(&self.pages),
-            limits: config.limits.clone(),
-            trusted_proxies: config.trusted_proxies.clone(),
             proxy_protocol: config.proxy_protocol.clone(),
             tls: self.tls.clone(),
         })

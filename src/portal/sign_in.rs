@@ -119,7 +119,7 @@ pub(super) async fn page(
             portal.step_up_page(&visit, &headers, live, &return_to)
         } else {
             portal.refuser(&visit).show(&AlreadySignedIn {
-                address: live.session().shown_name(),
+                address: live.session().identity.shown_name(),
                 csrf: live.csrf_token(),
                 return_to,
             })

@@ -24,7 +24,7 @@ pub(super) async fn page(
         return Ok(portal.refuser(&visit).show(&SignedOut { everywhere: false }));
     };
     let all_sites = portal.hosts.others().next().is_some();
-    let view = SignOut { csrf: live.csrf_token(), address: live.session().shown_name(), all_sites };
+    let view = SignOut { csrf: live.csrf_token(), address: live.session().identity.shown_name(), all_sites };
     Ok(portal.refuser(&visit).show(&view))
 }
 

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::canonical::CanonicalPath;
 use super::route::Route;
 use crate::clock::Timestamp;
+use crate::credential::Visitor;
 use crate::identity::Identity;
-use crate::session::Live;
 
 mod claim;
 mod hours;
@@ -62,16 +62,15 @@ pub struct Who<'a> {
 }
 
 impl<'a> Who<'a> {
-    fn of(visitor: &'a Live) -> Self {
-        let session = visitor.session();
-        Self { identity: &session.identity, signed_in_at: session.signed_in_at }
+    fn of(visitor: &'a Visitor) -> Self {
+        Self { identity: visitor.identity(), signed_in_at: visitor.signed_in_at() }
     }
 }
 
 /// Leave to pass, for one request to one upstream. Only [`decide`] makes it, and forwarding takes it by value.
 pub struct Pass {
     route: Arc<Route>,
-    visitor: Option<Arc<Live>>,
+    visitor: Option<Visitor>,
     access: Access,
     observed: Option<Objection>,
 }
@@ -88,7 +87,7 @@ impl Pass {
     }
 
     /// The visitor whose identity the upstream is told.
-    pub fn visitor(&self) -> Option<&Arc<Live>> {
+    pub const fn visitor(&self) -> Option<&Visitor> {
         self.visitor.as_ref()
     }
 
@@ -110,11 +109,11 @@ pub enum Verdict {
     Refuse(Objection),
 }
 
-/// Decides. `visitor` is a session that was found not to be over.
-pub fn decide(route: &Arc<Route>, facts: &Facts<'_>, visitor: Option<Arc<Live>>) -> Verdict {
+/// Decides. `visitor` is signed in.
+pub fn decide(route: &Arc<Route>, facts: &Facts<'_>, visitor: Option<Visitor>) -> Verdict {
     let access = route.policy.access_to(facts.method, facts.path);
     let visitor = visitor.filter(|_| access != Access::Public);
-    let who = visitor.as_deref().map(Who::of);
+    let who = visitor.as_ref().map(Who::of);
     match route.policy.judge(access, facts.client, who, facts.now) {
         Judgement::Pass(observed) => Verdict::Pass(Pass { route: Arc::clone(route), visitor, access, observed }),
         Judgement::SignIn => Verdict::SignIn,

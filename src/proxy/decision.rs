@@ -1,5 +1,6 @@
 //! Everything that can refuse a request, in its order, before anything is forwarded.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use super::canonical::{self, CanonicalPath, Malformed};
 use super::handshake::{check_upgrade, is_websocket};
 use super::objected::Objected;
 use super::route::{Found, Route};
-use super::{Context, Site, refusal};
+use super::{Context, Site, Terms, refusal};
+use crate::clock::Timestamp;
+use crate::credential::Visitor;
 use crate::origin::Authority;
 use crate::portal::answer::Refusal;
 use crate::portal::return_to;
-use crate::session::Live;
 
 /// A request's host and path in their one spelling.
 pub(super) struct Target {
@@ -50,41 +52,55 @@ impl From<Refusal> for Decision {
     }
 }
 
+/// A request as it is decided about: the visitor's own, or one that another proxy or an operator asks about.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) request: &'a RequestHeader,
+    /// The visitor's address.
+    pub(super) client: IpAddr,
+    /// The moment.
+    pub(super) now: Timestamp,
+}
+
 impl Site {
     /// The whole decision about a request: everything that can refuse it comes before anything is forwarded.
     pub(super) async fn decide(&self, session: &Session, context: &mut Context) -> Result<Pass, Decision> {
         if has_two_lengths(session) {
             return Err(Malformed::Framing.into());
         }
-        let request = session.req_header();
-        let target = context.target.insert(self.read(request)?);
-        if let Some(ours) = own_path(target) {
-            return Err(if ours { Decision::Portal } else { Refusal::NotFound.into() });
-        }
-        let route = match self.routes.find(&target.host, &target.path, &request.method) {
-            Found::Route(route) => Arc::clone(route),
-            Found::OtherMethods(allowed) => return Err(Decision::OtherMethods(allowed)),
-            Found::Nothing => return Err(Refusal::NotFound.into()),
-        };
-        check_upgrade(request)?;
-        let visitor = self.visitor(&route, request, target).await?;
-        let (client, now) = (context.client, context.arrived_at);
-        let facts = Facts { method: &request.method, path: &target.path, client, now };
-        match access::decide(&route, &facts, visitor.clone()) {
-            Verdict::Pass(pass) if self.is_foreign_upgrade(request, target, &pass) => {
-                Err(Refusal::ForeignOrigin.into())
-            }
-            Verdict::Pass(_) if self.announces_too_much(request, &route) => Err(Refusal::Status(413).into()),
-            Verdict::Pass(pass) => Ok(pass),
-            Verdict::SignIn => Err(Decision::SignIn),
-            Verdict::StepUp(objection, max_age) => {
-                Err(Decision::StepUp(Objected::refused(route, objection, visitor), max_age))
-            }
-            Verdict::Refuse(objection) => Err(Decision::NoAccess(Objected::refused(route, objection, visitor))),
-        }
+        let asked = Asked { request: session.req_header(), client: context.client, now: context.arrived_at };
+        self.decide_about(asked, &mut context.target).await
     }
 
-    fn read(&self, request: &RequestHeader) -> Result<Target, Decision> {
+    /// The decision about a request by what is in its header. `target` is what it is for, once that is known.
+    pub(super) async fn decide_about(&self, asked: Asked<'_>, target: &mut Option<Target>) -> Result<Pass, Decision> {
+        let target = target.insert(self.terms.read(asked.request)?);
+        let route = self.terms.route(asked.request, target)?;
+        let visitor = self.visitor(&route, asked.request, target).await?;
+        self.terms.judge(&route, asked, target, visitor)
+    }
+
+    /// The visitor, where the route wants to know.
+    async fn visitor(
+        &self,
+        route: &Route,
+        request: &RequestHeader,
+        target: &Target,
+    ) -> Result<Option<Visitor>, Refusal> {
+        let Target { host, path, .. } = target;
+        if route.policy.access_to(&request.method, path) == Access::Public {
+            return Ok(None);
+        }
+        self.credentials.find(&request.headers, self.place(host)).await.map_err(|error| {
+            tracing::error!(error = %crate::session::Chain(&error), "failed to look a session up");
+            Refusal::StoreUnavailable
+        })
+    }
+}
+
+impl Terms {
+    /// What a request is for.
+    pub(super) fn read(&self, request: &RequestHeader) -> Result<Target, Decision> {
         let raw = request.raw_path();
         canonical::check(&request.method, request.version, raw, &request.headers, &self.limits)?;
         let Authority { host, port } = canonical::host(request.version, &request.uri, &request.headers)?;
@@ -101,22 +117,41 @@ impl Site {
         Ok(Target { authority: written(&authority), host: authority.host, path, path_and_query })
     }
 
-    /// The visitor, where the route wants to know.
-    async fn visitor(
-        &self,
-        route: &Route,
-        request: &RequestHeader,
-        target: &Target,
-    ) -> Result<Option<Arc<Live>>, Refusal> {
-        let Target { host, path, .. } = target;
-        if route.policy.access_to(&request.method, path) == Access::Public {
-            return Ok(None);
+    /// The route that a request is for.
+    pub(super) fn route(&self, request: &RequestHeader, target: &Target) -> Result<Arc<Route>, Decision> {
+        if let Some(ours) = own_path(target) {
+            return Err(if ours { Decision::Portal } else { Refusal::NotFound.into() });
         }
-        let found = self.sessions.find(&request.headers, self.place(host)).await.map_err(|error| {
-            tracing::error!(error = %crate::session::Chain(&error), "failed to look a session up");
-            Refusal::StoreUnavailable
-        })?;
-        Ok(found.live())
+        let route = match self.routes.find(&target.host, &target.path, &request.method) {
+            Found::Route(route) => Arc::clone(route),
+            Found::OtherMethods(allowed) => return Err(Decision::OtherMethods(allowed)),
+            Found::Nothing => return Err(Refusal::NotFound.into()),
+        };
+        check_upgrade(request)?;
+        Ok(route)
+    }
+
+    /// Whether `visitor` may have what a request is for. It asks nobody, so it can be explained.
+    pub(super) fn judge(
+        &self,
+        route: &Arc<Route>,
+        asked: Asked<'_>,
+        target: &Target,
+        visitor: Option<Visitor>,
+    ) -> Result<Pass, Decision> {
+        let Asked { request, client, now } = asked;
+        let facts = Facts { method: &request.method, path: &target.path, client, now };
+        let objected = |objection, visitor| Objected::refused(Arc::clone(route), objection, visitor);
+        match access::decide(route, &facts, visitor.clone()) {
+            Verdict::Pass(pass) if self.is_foreign_upgrade(request, target, &pass) => {
+                Err(Refusal::ForeignOrigin.into())
+            }
+            Verdict::Pass(_) if self.announces_too_much(request, route) => Err(Refusal::Status(413).into()),
+            Verdict::Pass(pass) => Ok(pass),
+            Verdict::SignIn => Err(Decision::SignIn),
+            Verdict::StepUp(objection, max_age) => Err(Decision::StepUp(objected(objection, visitor), max_age)),
+            Verdict::Refuse(objection) => Err(Decision::NoAccess(objected(objection, visitor))),
+        }
     }
 
     /// A page of another site must not open a WebSocket in a visitor's name: browsers send cookies along and
@@ -131,11 +166,6 @@ impl Site {
     fn announces_too_much(&self, request: &RequestHeader, route: &Route) -> bool {
         let length = canonical::body_length(request.version, &request.headers);
         self.most_body_bytes(route).is_some_and(|most| length.is_ok_and(|length| length > most))
-    }
-
-    /// The limit of a request body: that of the route, or else of all.
-    pub(super) fn most_body_bytes(&self, route: &Route) -> Option<u64> {
-        route.body_bytes.or(self.limits.body_bytes)
     }
 }
 

@@ -164,7 +164,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
 
     async fn serve(&self, socket: TcpStream, peer: SocketAddr, shutdown: &ShutdownWatch) {
         let site = self.threshold.site.load_full();
-        let Some(_place) = self.threshold.connections.enter(site.limits.connections) else { return };
+        let Some(_place) = self.threshold.connections.enter(site.terms.limits.connections) else { return };
         let Some((stream, _entered)) = self.open(socket, peer, &site).await else { return };
         drop(site);
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
@@ -180,7 +180,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
 
     /// What comes ahead of HTTP: where the connection is from, and TLS.
     async fn open(&self, socket: TcpStream, peer: SocketAddr, site: &Site) -> Option<(Stream, Option<Entered>)> {
-        let limit = site.limits.handshake_timeout.0;
+        let limit = site.terms.limits.handshake_timeout.0;
         socket.set_nodelay(true).ok();
         let mut socket = Socket::from(socket);
         let mut address = peer;
@@ -201,7 +201,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         // Trusted proxies may open as many connections as there are.
         let entered = match site.is_trusted(client) {
             true => None,
-            false => Some(self.threshold.peers.enter(client, site.limits.connections_per_peer)?),
+            false => Some(self.threshold.peers.enter(client, site.terms.limits.connections_per_peer)?),
         };
         let tls = site.tls.as_ref().filter(|_| self.listener_use == Use::Visitors);
         let stream: Stream = match tls {
@@ -224,7 +224,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         loop {
             let phase = phases.borrow_and_update().clone();
             let (header_timeout, keep_alive) = {
-                let limits = &self.threshold.site.load().limits;
+                let limits = &self.threshold.site.load().terms.limits;
                 (limits.header_timeout.0, limits.keep_alive.0)
             };
             let over = async {
@@ -256,12 +256,12 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     async fn may_go_on(&self, leave: &Leave) -> bool {
         let site = self.threshold.site.load_full();
         let visitor = match leave.pass.visitor() {
-            Some(visitor) => match site.sessions.again(visitor).await {
+            Some(visitor) => match site.credentials.again(visitor).await {
                 Ok(Some(visitor)) => Some(visitor),
                 Ok(None) => return false,
                 Err(error) => {
                     tracing::warn!(%error, "failed to look the session of an open request up");
-                    Some(Arc::clone(visitor))
+                    Some(visitor.clone())
                 }
             },
             None => None,
@@ -282,7 +282,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     /// Returns when the connection must end: no request comes, or one goes on that must not, although it was told so
     /// a while ago. One on which something is sent has ended by itself by then.
     async fn review(&self, streams: &Streams) {
-        let header_timeout = self.threshold.site.load().limits.header_timeout.0;
+        let header_timeout = self.threshold.site.load().terms.limits.header_timeout.0;
         if timeout(header_timeout, streams.heard()).await.is_err() {
             return;
         }

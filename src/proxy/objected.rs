@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use super::access::{Objection, Pass, Told};
 use super::route::Route;
+use crate::credential::Visitor;
 use crate::identity::Subject;
-use crate::session::Live;
 use crate::telemetry::Metrics;
 
 /// An objection, with what it is about.
 pub(super) struct Objected {
     route: Arc<Route>,
     objection: Objection,
-    visitor: Option<Arc<Live>>,
+    visitor: Option<Visitor>,
     passed: bool,
 }
 
 impl Objected {
     /// The request is refused.
-    pub(super) const fn refused(route: Arc<Route>, objection: Objection, visitor: Option<Arc<Live>>) -> Self {
+    pub(super) const fn refused(route: Arc<Route>, objection: Objection, visitor: Option<Visitor>) -> Self {
         Self { route, objection, visitor, passed: false }
     }
 
@@ -59,12 +59,12 @@ impl Objected {
         self.objection.rule
     }
 
-    pub(super) fn visitor(&self) -> Option<&Live> {
-        self.visitor.as_deref()
+    pub(super) const fn visitor(&self) -> Option<&Visitor> {
+        self.visitor.as_ref()
     }
 
     pub(super) fn subject(&self) -> Option<&Subject> {
-        self.visitor().map(|visitor| &visitor.session().identity.subject)
+        self.visitor().map(Visitor::subject)
     }
 
     /// What the visitor is told.

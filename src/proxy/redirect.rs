@@ -52,13 +52,13 @@ impl ProxyHttp for Redirect {
                 *answer.status_mut() = http::StatusCode::PERMANENT_REDIRECT;
                 let headers = answer.headers_mut();
                 headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-                answer::dress(headers, request_id, &site.public_url);
+                answer::dress(headers, request_id, &site.terms.public_url);
                 // What is said in the clear is no promise (RFC 6797 section 7.2).
                 headers.remove(header::STRICT_TRANSPORT_SECURITY);
                 answer
             }
             Err(refusal) => {
-                site.refuser(&site.public_url, request_id, self.clock.now()).answer(refusal, &request.headers)
+                site.refuser(&site.terms.public_url, request_id, self.clock.now()).answer(refusal, &request.headers)
             }
         };
         refusal::write(session, &site, answer).await?;
@@ -79,9 +79,9 @@ impl Site {
     fn secure_url(&self, request: &RequestHeader) -> Result<String, Refusal> {
         let of = refusal::of_malformed;
         let raw = request.raw_path();
-        canonical::check(&request.method, request.version, raw, &request.headers, &self.limits).map_err(of)?;
+        canonical::check(&request.method, request.version, raw, &request.headers, &self.terms.limits).map_err(of)?;
         let authority = canonical::host(request.version, &request.uri, &request.headers).map_err(of)?;
-        if !self.routes.serves_host(&authority.host) {
+        if !self.terms.routes.serves_host(&authority.host) {
             return Err(Refusal::UnknownHost);
         }
         if request.method != Method::GET && request.method != Method::HEAD {
@@ -90,7 +90,7 @@ impl Site {
         let (path, query) = canonical::split_target(raw).map_err(of)?;
         let path = CanonicalPath::parse(path).map_err(of)?;
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        let origin = Origin { host: authority.host, ..self.public_url.clone() };
+        let origin = Origin { host: authority.host, ..self.terms.public_url.clone() };
         let location = origin.join(&format!("{}{query}", path.as_str()));
         HeaderValue::from_str(&location).map(|_| location).map_err(|_| of(Malformed::Path))
     }

@@ -12,11 +12,11 @@ use super::Site;
 use super::access::Reason;
 use super::canonical::Malformed;
 use super::objected::Objected;
+use crate::credential::Visitor;
 use crate::origin::Hosts;
 use crate::pages::NoAccess;
 use crate::portal::answer::{self, Refusal, Refuser};
 use crate::portal::{return_to, visit};
-use crate::session::Live;
 
 /// The refusal of a request that has two readings.
 pub(super) const fn of_malformed(malformed: Malformed) -> Refusal {
@@ -78,8 +78,8 @@ impl Refused<'_> {
             return self.refuser.answer_no_access(reason, told.text, &self.request.headers);
         }
         let mut page = self.refuser.show(&NoAccess {
-            address: visitor.map(|visitor| visitor.session().shown_name()),
-            csrf: visitor.map(Live::csrf_token).unwrap_or_default(),
+            address: visitor.map(|visitor| visitor.identity().shown_name()),
+            csrf: visitor.and_then(Visitor::session).map(|live| live.csrf_token()).unwrap_or_default(),
             return_to: self.return_to(),
             reason: told.reason.map(Reason::code),
             text: told.text.map(str::to_owned),

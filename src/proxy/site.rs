@@ -7,25 +7,20 @@ use axum::Router;
 use http::HeaderValue;
 use ipnet::IpNet;
 
-use super::headers::Managed;
-use super::route::Table;
-use super::{Limits, tls};
+use super::{Terms, tls};
 use crate::clock::Timestamp;
+use crate::credential::Credentials;
 use crate::origin::{Hosts, Origin};
 use crate::pages::Pages;
 use crate::portal::answer::Refuser;
-use crate::session::{Place, Sessions};
+use crate::session::Place;
 
 /// Hosts, routes and rules, with the pages and sessions that go with them.
 pub struct Site {
-    /// Where visitors reach the gateway.
-    pub public_url: Origin,
-    /// Where requests may go.
-    pub routes: Table,
-    /// Names that only the gateway writes.
-    pub managed: Managed,
-    /// The sessions.
-    pub sessions: Arc<Sessions>,
+    /// What is served where, and to whom.
+    pub terms: Terms,
+    /// Whatever a request can show.
+    pub credentials: Credentials,
     /// Everything under `/.linkgate/` on the host of `public_url`.
     pub portal: Router,
     /// The same on the other hosts.
@@ -34,10 +29,6 @@ pub struct Site {
     pub hosts: Hosts,
     /// The pages.
     pub pages: Arc<Pages>,
-    /// `[limits]`
-    pub limits: Limits,
-    /// Whose word about a visitor's address counts.
-    pub trusted_proxies: Vec<IpNet>,
     /// Who says ahead of each connection where it is from.
     pub proxy_protocol: Vec<IpNet>,
     /// What our pages may do, where there are several hosts.
@@ -49,7 +40,7 @@ pub struct Site {
 impl Site {
     /// Whether `address` is that of a proxy of ours.
     pub(super) fn is_trusted(&self, address: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|network| network.contains(&address.to_canonical()))
+        self.terms.trusted_proxies.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
     /// Whether `address` is that of a balancer that speaks the PROXY protocol.
@@ -64,11 +55,11 @@ impl Site {
 
     /// Where the visitor of a host of ours is.
     pub(super) fn origin(&self, host: &str) -> Origin {
-        Origin { host: host.to_owned(), ..self.public_url.clone() }
+        Origin { host: host.to_owned(), ..self.terms.public_url.clone() }
     }
 
     /// Which host's cookies count.
     pub(super) fn place<'a>(&self, host: &'a str) -> Place<'a> {
-        if host == self.public_url.host { Place::Public } else { Place::Host(host) }
+        if host == self.terms.public_url.host { Place::Public } else { Place::Host(host) }
     }
 }
