@@ -38,8 +38,10 @@ pub struct Config {
     pub public_url: Origin,
     /// The address of the public listener.
     pub listen: SocketAddr,
-    /// Peers whose `X-Forwarded-For` is believed.
+    /// Peers whose `X-Forwarded-For` is believed, and who may ask about the requests that they forward themselves.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether visitors and proxies that know oauth2-proxy find its paths here.
+    pub oauth2_proxy_paths: bool,
     /// Peers that say where a connection is from ahead of it, by the PROXY protocol.
     pub proxy_protocol: Vec<IpNet>,
     /// Threads that serve requests; one for each core where there is none.
@@ -109,6 +111,7 @@ struct Settings {
     public_url: Option<Origin>,
     listen: SocketAddr,
     trusted_proxies: Vec<IpNet>,
+    oauth2_proxy_paths: bool,
     proxy_protocol: Vec<IpNet>,
     threads: Option<usize>,
     stop_timeout: Span,
@@ -138,6 +141,7 @@ impl Default for Settings {
             public_url: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             trusted_proxies: Vec::new(),
+            oauth2_proxy_paths: false,
             proxy_protocol: Vec::new(),
             threads: None,
             stop_timeout: Span::seconds(10),
@@ -246,6 +250,7 @@ impl Settings {
             public_url,
             listen: self.listen,
             trusted_proxies: self.trusted_proxies,
+            oauth2_proxy_paths: self.oauth2_proxy_paths,
             proxy_protocol: self.proxy_protocol,
             threads: self.threads,
             stop_timeout: self.stop_timeout,

@@ -28,6 +28,7 @@ pub mod answer;
 mod callback;
 mod code;
 mod hand_over;
+pub mod oauth2_proxy;
 pub mod organization;
 pub mod return_to;
 mod rounds;
@@ -140,6 +141,7 @@ impl Portal {
             .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
             .fallback(async || Failure::from(Refusal::NotFound))
             .with_state(Arc::clone(self))
+            .merge(oauth2_proxy::router(self))
             .merge(assets(&self.pages));
         Dress { pages: Arc::clone(&self.pages), clock: self.clock.clone() }.put_on(router)
     }
@@ -158,6 +160,7 @@ impl Portal {
             .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
             .fallback(async || Failure::from(Refusal::NotFound))
             .with_state(Arc::clone(self))
+            .merge(oauth2_proxy::router(self))
             .merge(guests)
             .merge(assets(&self.pages));
         Dress { pages: Arc::clone(&self.pages), clock: self.clock.clone() }.put_on(router)

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
@@ -19,8 +20,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
 use crate::credential::Visitor;
+use crate::origin::Origin;
 use crate::portal::Visit;
-use crate::portal::answer::{HSTS, Refusal};
+use crate::portal::answer::{self, HSTS, Refusal};
 use crate::portal::visit::is_grpc;
 use crate::setting::Span;
 use crate::telemetry::{ACCESS, Metrics, OpenRequest};
@@ -34,6 +36,7 @@ mod handshake;
 pub mod headers;
 mod leave;
 mod objected;
+mod question;
 pub mod redirect;
 pub mod refusal;
 pub mod route;
@@ -43,12 +46,13 @@ pub mod tls;
 pub mod upstream;
 
 use access::Pass;
-use decision::{Decision, Target};
+use decision::{Asked, Decision, Target};
 use edge::Ongoing;
 use handshake::is_websocket;
 use headers::Provenance;
 use leave::Leave;
 use objected::Objected;
+use question::Question;
 use refusal::Refused;
 use route::HostHeader;
 pub use site::Site;
@@ -136,6 +140,15 @@ impl Context {
         self.leave.as_ref().map_or(self.target.as_ref(), |leave| Some(leave.target()))
     }
 
+    /// Where the visitor is, as far as that is known.
+    fn origin(&self) -> Origin {
+        self.target().map_or_else(|| self.site.terms.public_url.clone(), |target| self.site.origin(&target.host))
+    }
+
+    fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
     /// An error once the request was told to end.
     fn must_go_on(&self) -> pingora::Result<()> {
         if self.ongoing.as_ref().is_some_and(|ongoing| ongoing.is_over()) {
@@ -170,6 +183,123 @@ impl Proxy {
             handshake::prepare(&mut peer);
         }
         Ok(Box::new(peer))
+    }
+
+    /// Notes that a request may pass, and what is held against it on trial.
+    fn let_pass(&self, context: &mut Context, pass: Pass, method: Method) -> pingora::Result<Arc<Leave>> {
+        context.objected = Objected::observed(&pass);
+        if let Some(objected) = &context.objected {
+            objected.note(context.request_id(), &self.metrics);
+        }
+        let Some(target) = context.target.take() else {
+            return Error::e_explain(ErrorType::InternalError, "leave to pass without a target");
+        };
+        Ok(Arc::clone(context.leave.insert(Arc::new(Leave::new(pass, target, method, context.client)))))
+    }
+
+    /// The answer to a request that may not pass.
+    fn refuse(&self, context: &mut Context, request: &RequestHeader, decision: Decision) -> http::Response<Body> {
+        let site = Arc::clone(&context.site);
+        let (origin, request_id) = (context.origin(), context.request_id().to_owned());
+        let target = context.target().map_or_else(|| "/".to_owned(), |target| target.path_and_query.clone());
+        let refuser = site.refuser(&origin, &request_id, self.clock.now());
+        let refused = Refused { refuser, hosts: &site.hosts, request, target: &target };
+        match decision {
+            Decision::SignIn => {
+                context.verdict = "sign_in_required";
+                refused.sign_in()
+            }
+            Decision::StepUp(objected, max_age) => {
+                context.verdict = "step_up_required";
+                objected.note(&request_id, &self.metrics);
+                context.objected = Some(objected);
+                refused.step_up(max_age)
+            }
+            Decision::NoAccess(objected) => {
+                context.verdict = "no_access";
+                objected.note(&request_id, &self.metrics);
+                refused.no_access(context.objected.insert(objected))
+            }
+            Decision::Refuse(refusal) => {
+                context.verdict = refusal.code();
+                refused.refuser.answer(refusal, &request.headers)
+            }
+            Decision::OtherMethods(allowed) => {
+                let refusal = Refusal::Status(405);
+                context.verdict = refusal.code();
+                let mut answer = refused.refuser.answer(refusal, &request.headers);
+                answer.headers_mut().insert(header::ALLOW, allowed);
+                answer
+            }
+            // The portal's paths are served by whoever has a connection of the visitor's.
+            Decision::Portal => {
+                context.verdict = "portal";
+                refused.refuser.answer(Refusal::NotFound, &request.headers)
+            }
+        }
+    }
+
+    /// The answer to another proxy about a request that it forwards itself.
+    async fn answer_proxy(
+        &self,
+        asking: &RequestHeader,
+        peer: IpAddr,
+        context: &mut Context,
+        question: Question<'_>,
+    ) -> pingora::Result<http::Response<Body>> {
+        let site = Arc::clone(&context.site);
+        if !site.is_trusted(peer) {
+            tracing::warn!(%peer, "was asked about a request by a proxy that is not in `trusted_proxies`");
+            return Ok(self.refuse(context, asking, Refusal::UntrustedPeer.into()));
+        }
+        let mut request = match question.request(asking) {
+            Ok(request) => request,
+            Err(refusal) => return Ok(self.refuse(context, asking, refusal.into())),
+        };
+        let asked = Asked { request: &request, client: context.client, now: context.arrived_at };
+        let mut answer = match site.decide_about(asked, &mut context.target).await {
+            Ok(pass) => {
+                let leave = self.let_pass(context, pass, request.method.clone())?;
+                context.verdict = "allowed";
+                self.write_headers(&mut request, context, &leave, None)?;
+                question.allow(&request, &site.terms.managed)
+            }
+            // It tells nobody's identity, and the paths are ours on every host.
+            Err(Decision::Portal) => {
+                context.verdict = "portal";
+                question.allow(&RequestHeader::build(Method::GET, b"/", None)?, &site.terms.managed)
+            }
+            Err(decision) => {
+                let answer = self.refuse(context, &request, decision);
+                question.refuse(answer, &context.origin())
+            }
+        };
+        answer::dress(answer.headers_mut(), context.request_id(), &context.origin());
+        Ok(answer)
+    }
+
+    /// Makes a request what the upstream gets.
+    fn write_headers(
+        &self,
+        request: &mut RequestHeader,
+        context: &Context,
+        leave: &Leave,
+        certificate: Option<&tls::ClientCertificate>,
+    ) -> pingora::Result<()> {
+        let (route, target) = (leave.pass.route(), leave.target());
+        let provenance = Provenance {
+            client: context.client,
+            scheme: context.site.terms.public_url.scheme.as_str(),
+            authority: &target.authority,
+            host: match &route.host_header {
+                HostHeader::Keep => None,
+                HostHeader::Upstream => context.attempts.authority(),
+                HostHeader::Named(host) => Some(host),
+            },
+            request_id: &context.request_id,
+            certificate,
+        };
+        headers::write(request, &context.site.terms.managed, &leave.pass, &provenance)
     }
 
     fn peer(session: &Session) -> SocketAddr {
@@ -235,70 +365,34 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
         let site = Arc::clone(&context.site);
-        let decided = site.decide(session, context).await;
-        let request_id = context.request_id.to_str().unwrap_or_default().to_owned();
-        let request = session.req_header();
-        let decision = match decided {
+        let asking = session.req_header();
+        let target = std::str::from_utf8(asking.raw_path()).unwrap_or_default();
+        if let Some(question) = Question::read(target, site.terms.oauth2_proxy_paths) {
+            let answer = self.answer_proxy(asking, Self::peer(session).ip(), context, question).await?;
+            refusal::write(session, &site, answer).await?;
+            return Ok(true);
+        }
+        let answer = match site.decide(session, context).await {
             Ok(pass) => {
+                let method = session.req_header().method.clone();
+                let leave = self.let_pass(context, pass, method)?;
                 context.verdict = "forwarded";
-                context.objected = Objected::observed(&pass);
-                if let Some(objected) = &context.objected {
-                    objected.note(&request_id, &self.metrics);
-                }
-                let Some(target) = context.target.take() else {
-                    return Error::e_explain(ErrorType::InternalError, "leave to pass without a target");
-                };
-                let leave = Leave::new(pass, target, request.method.clone(), context.client);
-                let leave = context.leave.insert(Arc::new(leave));
                 // The two ends of a call may both be silent for long.
-                let is_patient = is_grpc(&request.headers) || session.is_body_empty();
-                context.ongoing = edge::forwarded(session, leave, is_patient, self.clock.now());
+                let is_patient = is_grpc(&session.req_header().headers) || session.is_body_empty();
+                context.ongoing = edge::forwarded(session, &leave, is_patient, self.clock.now());
                 return Ok(false);
             }
-            Err(decision) => decision,
-        };
-        let target = context.target.as_ref();
-        let origin = target.map_or_else(|| site.terms.public_url.clone(), |target| site.origin(&target.host));
-        let refuser = site.refuser(&origin, &request_id, self.clock.now());
-        let target = target.map_or("/", |target| &target.path_and_query);
-        let refused = Refused { refuser, hosts: &site.hosts, request, target };
-        let answer = match decision {
-            Decision::Portal => {
+            Err(Decision::Portal) => {
                 context.verdict = "portal";
+                let target = context.target().map_or("/", |target| &target.path_and_query);
                 let uri = target.parse().or_err(ErrorType::InternalError, "a canonical path is a URI")?;
-                let (client, request_id) = (context.client, request_id.clone());
-                let visit =
-                    Visit { client, request_id, is_public: origin == site.terms.public_url, origin: origin.clone() };
+                let (client, origin) = (context.client, context.origin());
+                let request_id = context.request_id().to_owned();
+                let visit = Visit { client, request_id, is_public: origin == site.terms.public_url, origin };
                 bridge::call(session, &site, uri, visit, self.clock.now()).await?;
                 return Ok(true);
             }
-            Decision::SignIn => {
-                context.verdict = "sign_in_required";
-                refused.sign_in()
-            }
-            Decision::StepUp(objected, max_age) => {
-                context.verdict = "step_up_required";
-                objected.note(&request_id, &self.metrics);
-                context.objected = Some(objected);
-                refused.step_up(max_age)
-            }
-            Decision::NoAccess(objected) => {
-                context.verdict = "no_access";
-                objected.note(&request_id, &self.metrics);
-                let objected = context.objected.insert(objected);
-                refused.no_access(objected)
-            }
-            Decision::Refuse(refusal) => {
-                context.verdict = refusal.code();
-                refused.refuser.answer(refusal, &request.headers)
-            }
-            Decision::OtherMethods(allowed) => {
-                let refusal = Refusal::Status(405);
-                context.verdict = refusal.code();
-                let mut answer = refused.refuser.answer(refusal, &request.headers);
-                answer.headers_mut().insert(header::ALLOW, allowed);
-                answer
-            }
+            Err(decision) => self.refuse(context, session.req_header(), decision),
         };
         refusal::write(session, &site, answer).await?;
         Ok(true)
@@ -319,24 +413,13 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        let (Some(pass), Some(target)) = (context.pass(), context.target()) else {
+        let Some(leave) = &context.leave else {
             return Error::e_explain(ErrorType::InternalError, "a request without leave to pass");
         };
-        let route = pass.route();
-        request.set_raw_path(route.rewrite.apply(&target.path_and_query).as_bytes())?;
-        let provenance = Provenance {
-            client: context.client,
-            scheme: context.site.terms.public_url.scheme.as_str(),
-            authority: &target.authority,
-            host: match &route.host_header {
-                HostHeader::Keep => None,
-                HostHeader::Upstream => context.attempts.authority(),
-                HostHeader::Named(host) => Some(host),
-            },
-            request_id: &context.request_id,
-            certificate: tls::Connection::of(session).and_then(tls::Connection::certificate),
-        };
-        headers::write(request, &context.site.terms.managed, pass, &provenance)
+        let route = leave.pass.route();
+        request.set_raw_path(route.rewrite.apply(&leave.target().path_and_query).as_bytes())?;
+        let certificate = tls::Connection::of(session).and_then(tls::Connection::certificate);
+        self.write_headers(request, context, leave, certificate)
     }
 
     async fn request_body_filter(
@@ -493,8 +576,7 @@ impl ProxyHttp for Proxy {
             if session.response_written().is_none() {
                 status = refusal.status().as_u16();
                 let site = &context.site;
-                let origin =
-                    context.target().map_or_else(|| site.terms.public_url.clone(), |target| site.origin(&target.host));
+                let origin = context.origin();
                 let refuser = site.refuser(&origin, request_id, self.clock.now());
                 let answer = refuser.answer(refusal, &session.req_header().headers);
                 session.set_keepalive(None);

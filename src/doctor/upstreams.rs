@@ -28,6 +28,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
 async fn look(at: usize, url: &UpstreamUrl, tls: Option<&TlsSetting>) -> Finding {
     let found = match url {
         UpstreamUrl::Demo => return Finding::ok(CHECK, "demo: is built in"),
+        UpstreamUrl::FrontProxy => return Finding::ok(CHECK, "front-proxy: forwards the requests itself"),
         UpstreamUrl::Unix(path) => knock(path).await,
         UpstreamUrl::Network { tls: false, host, port } => {
             web::connect(host, *port).await.map(|_| "takes connections").map_err(|failure| failure.to_string())

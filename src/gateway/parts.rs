@@ -144,6 +144,7 @@ impl Parts {
                 routes: Table::new(&config.route, &config.public_url, &ground.upstreams)?,
                 managed: Managed::new(&Plan::new(&config.identity_headers)?),
                 limits: config.limits.clone(),
+                oauth2_proxy_paths: config.oauth2_proxy_paths,
                 trusted_proxies: config.trusted_proxies.clone(),
             },
             credentials: Credentials::new(Arc::clone(&self.sessions)),

@@ -102,6 +102,10 @@ pub enum Refusal {
     HttpsRequired,
     /// A WebSocket handshake from another site's page.
     ForeignOrigin,
+    /// A proxy that is not one of ours asks about a request.
+    UntrustedPeer,
+    /// A proxy asks, and does not say about which request.
+    NothingAsked,
     /// There is no such page.
     NotFound,
     /// No such host is set up.
@@ -131,13 +135,14 @@ impl Refusal {
     /// The status (RFC 9110 section 15).
     pub fn status(self) -> StatusCode {
         let status = match self {
-            Self::BadRequest => 400,
+            Self::BadRequest | Self::NothingAsked => 400,
             Self::SignInRequired | Self::StepUpRequired { .. } => 401,
             Self::StaleForm
             | Self::NoAccess
             | Self::ForeignOrigin
             | Self::CookiesBlocked
             | Self::OtherBrowser
+            | Self::UntrustedPeer
             | Self::HttpsRequired => 403,
             Self::NotFound => 404,
             Self::LinkExpired | Self::LinkUsed | Self::LinkReplaced | Self::CodeExpired => 410,
@@ -172,6 +177,8 @@ impl Refusal {
             Self::NoAccess => "no_access",
             Self::HttpsRequired => "https_required",
             Self::ForeignOrigin => "foreign_origin",
+            Self::UntrustedPeer => "untrusted_peer",
+            Self::NothingAsked => "nothing_asked",
             Self::NotFound => "not_found",
             Self::UnknownHost => "unknown_host",
             Self::TooManyRequests { .. } => "too_many_requests",
@@ -232,6 +239,8 @@ impl Refusal {
             Self::NoAccess => "You don't have access.",
             Self::HttpsRequired => "Use https:// for this.",
             Self::ForeignOrigin => "This connection may be opened from pages of this site only.",
+            Self::UntrustedPeer => "Only the proxies in `trusted_proxies` may ask here.",
+            Self::NothingAsked => "The proxy must say in `X-Forwarded-Uri` which request it asks about.",
             Self::NotFound => "There is nothing here.",
             Self::UnknownHost => "This address is not set up here.",
             Self::TooManyRequests { .. } => "Too many requests. Wait a moment.",

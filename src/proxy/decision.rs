@@ -18,6 +18,7 @@ use crate::clock::Timestamp;
 use crate::credential::Visitor;
 use crate::origin::Authority;
 use crate::portal::answer::Refusal;
+use crate::portal::oauth2_proxy::PATHS as OAUTH2_PROXY_PATHS;
 use crate::portal::return_to;
 
 /// A request's host and path in their one spelling.
@@ -69,7 +70,9 @@ impl Site {
             return Err(Malformed::Framing.into());
         }
         let asked = Asked { request: session.req_header(), client: context.client, now: context.arrived_at };
-        self.decide_about(asked, &mut context.target).await
+        let pass = self.decide_about(asked, &mut context.target).await?;
+        // Whoever may pass at the proxy that forwards this has no other way round it.
+        if pass.route().is_forwarded_elsewhere { Err(Refusal::NotFound.into()) } else { Ok(pass) }
     }
 
     /// The decision about a request by what is in its header. `target` is what it is for, once that is known.
@@ -119,6 +122,9 @@ impl Terms {
 
     /// The route that a request is for.
     pub(super) fn route(&self, request: &RequestHeader, target: &Target) -> Result<Arc<Route>, Decision> {
+        if self.oauth2_proxy_paths && OAUTH2_PROXY_PATHS.contains(&target.path.as_str()) {
+            return Err(Decision::Portal);
+        }
         if let Some(ours) = own_path(target) {
             return Err(if ours { Decision::Portal } else { Refusal::NotFound.into() });
         }

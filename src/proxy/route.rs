@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::access::{Access, Mode, Policy, PublicRule, Rule};
 use super::upstream::setting::{Balance, HealthSetting, Servers, TlsSetting};
 use super::upstream::tls::{BadTls, Tls};
+use super::upstream::url::UpstreamUrl;
 use super::upstream::{Definition, Upstream, Upstreams};
 use crate::setting::{self, Span};
 
@@ -157,6 +158,8 @@ pub struct Route {
     pub rewrite: PathRewrite,
     /// The `Host` that the upstream gets.
     pub host_header: HostHeader,
+    /// Whether another proxy forwards its requests.
+    pub is_forwarded_elsewhere: bool,
     /// What is changed about the fields that the upstream gets.
     pub request_headers: FieldChanges,
     /// What is changed about the fields of its answers.
@@ -174,7 +177,9 @@ impl Route {
         };
         // The paths are absolute: `config` has seen to that.
         let tls = config.upstream_tls.as_ref().map(|tls| Tls::read(tls, Path::new(""))).transpose()?;
+        let is_forwarded_elsewhere = definition.servers.0.iter().any(|server| server.url == UpstreamUrl::FrontProxy);
         Ok(Self {
+            is_forwarded_elsewhere,
             name: format!("{host}{}", if path.is_empty() { "/" } else { &path }),
             policy: Policy::new(config, &path),
             upstream: upstreams.find(definition, tls.unwrap_or_default()),

@@ -17,6 +17,8 @@ pub struct Terms {
     pub managed: Managed,
     /// `[limits]`
     pub limits: Limits,
+    /// Whether the paths of oauth2-proxy are ours.
+    pub oauth2_proxy_paths: bool,
     /// Whose word about a visitor's address counts.
     pub trusted_proxies: Vec<IpNet>,
 }

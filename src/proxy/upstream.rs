@@ -130,6 +130,7 @@ impl Upstreams {
         let name = url.to_string();
         let (place, host) = match url {
             UpstreamUrl::Demo => (Place::Fixed(Addresses::Network(self.demo.get().copied().into_iter().collect())), ""),
+            UpstreamUrl::FrontProxy => (Place::Fixed(Addresses::Network(Vec::new().into())), ""),
             UpstreamUrl::Unix(path) => (Place::Fixed(Addresses::Unix(path.to_string_lossy().into())), ""),
             UpstreamUrl::Network { host, port, .. } => {
                 let name = || Name::new(host.clone(), *port, self.clock.clone(), Arc::clone(&self.resolver));

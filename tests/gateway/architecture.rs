@@ -44,7 +44,10 @@ const ARROWS: &[(&str, &str)] = &[
 const HOMES: &[(&str, &str)] = &[
     ("arc_swap", "gateway* proxy.rs proxy/edge.rs proxy/redirect.rs proxy/upstream/names.rs"),
     ("aws_lc_rs", "secret.rs issuer/signing_key.rs mosaic/id_token/tests.rs"),
-    ("axum", "admin* demo* gateway* issuer* portal* proxy/bridge.rs proxy/refusal.rs proxy/site.rs"),
+    (
+        "axum",
+        "admin* demo* gateway* issuer* portal* proxy.rs proxy/bridge.rs proxy/question.rs proxy/refusal.rs proxy/site.rs",
+    ),
     ("clap", "cli*"),
     ("command_fds", "cli/run/upgrade.rs"),
     ("csv", "cli/import*"),

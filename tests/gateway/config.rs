@@ -221,6 +221,7 @@ fn sections(config: &Config) -> Vec<(&'static str, Value)> {
     let top = serde_json::json!({
         "listen": config.listen,
         "trusted_proxies": config.trusted_proxies,
+        "oauth2_proxy_paths": config.oauth2_proxy_paths,
         "proxy_protocol": config.proxy_protocol,
         "threads": config.threads,
         "stop_timeout": config.stop_timeout,

@@ -13,6 +13,7 @@ mod config;
 mod cookies;
 mod failing_store;
 mod flow;
+mod forward_auth;
 mod framing;
 mod grpc;
 mod harness;

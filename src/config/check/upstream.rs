@@ -30,6 +30,10 @@ impl Check<'_> {
         for (at, server) in servers.0.iter().enumerate() {
             self.server(&self.server_key(&key, at), server, &servers.0[..at]);
         }
+        let is_for_front = servers.0.iter().any(|server| server.url == UpstreamUrl::FrontProxy);
+        if is_for_front {
+            self.front_proxy(route, config);
+        }
         let is_demo = servers.0.iter().any(|server| server.url == UpstreamUrl::Demo);
         if config.http2 && is_demo {
             self.refuse(&format!("{route}.http2"), "the demo application speaks HTTP/1.1 only", "take it out");
@@ -43,6 +47,21 @@ impl Check<'_> {
         }
         if let Some(health) = &config.health {
             self.health(&format!("{route}.health"), health);
+        }
+    }
+
+    /// A route that another proxy forwards: there is no server here to say anything about.
+    fn front_proxy(&mut self, route: &str, config: &Config) {
+        let key = format!("{route}.upstream");
+        if config.upstream.as_ref().is_some_and(|servers| servers.0.len() > 1) {
+            self.refuse(&key, "names servers beside \"front-proxy\"", "name either the one or the others");
+        }
+        if config.health.is_some() {
+            self.refuse(&format!("{route}.health"), "is for servers, and \"front-proxy\" is none", "take it out");
+        }
+        if self.settings.trusted_proxies.is_empty() {
+            let message = "is forwarded by another proxy, and no proxy may ask: `trusted_proxies` names none";
+            self.warn(&key, message, "name the address of the proxy, like `trusted_proxies = [\"127.0.0.1/32\"]`");
         }
     }
 

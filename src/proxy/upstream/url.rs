@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// The address of a server: `"http://127.0.0.1:3000"`, `"https://app.internal"`, `"unix:/run/app.sock"`, or `"demo"`.
+/// The address of a server: `"http://127.0.0.1:3000"`, `"https://app.internal"`, `"unix:/run/app.sock"`, `"demo"`, or
+/// `"front-proxy"`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum UpstreamUrl {
@@ -23,6 +24,8 @@ pub enum UpstreamUrl {
     Unix(PathBuf),
     /// The application that is built in.
     Demo,
+    /// None: another proxy forwards the requests, and asks about each of them first.
+    FrontProxy,
 }
 
 impl UpstreamUrl {
@@ -49,6 +52,9 @@ impl TryFrom<String> for UpstreamUrl {
     fn try_from(text: String) -> Result<Self, BadUpstreamUrl> {
         if text == "demo" {
             return Ok(Self::Demo);
+        }
+        if text == "front-proxy" {
+            return Ok(Self::FrontProxy);
         }
         if let Some(path) = text.strip_prefix("unix:") {
             let is_usable = Path::new(path).is_absolute() && path.len() <= LONGEST_SOCKET && !path.contains('\0');
@@ -92,6 +98,7 @@ impl fmt::Display for UpstreamUrl {
             Self::Network { tls, .. } => write!(f, "{}://{}", if *tls { "https" } else { "http" }, self.authority()),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Demo => f.write_str("demo"),
+            Self::FrontProxy => f.write_str("front-proxy"),
         }
     }
 }
