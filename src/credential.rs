@@ -1,13 +1,22 @@
-//! Who a request is from, by whatever it shows: the cookie of a session.
+//! Who a request is from, by whatever it shows: the cookie of a session or, where a route takes them, a token.
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
+use crate::identity::headers::Plan;
 use crate::identity::{Identity, Subject};
+use crate::mosaic::Mosaic;
+use crate::secret::Secret;
 use crate::session::{Live, Place, Sessions};
 use crate::store;
+
+mod access_token;
+pub mod authorization;
+
+use access_token::AccessTokens;
+use authorization::Authorization;
 
 /// Somebody who is signed in, for one request. Clones are the same visit.
 #[derive(Clone)]
@@ -26,6 +35,16 @@ pub struct Named {
     pub signed_in_at: Timestamp,
     /// The identity headers for the upstream, ready-made.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What names them.
+    pub by: By,
+}
+
+/// What names somebody who has no session.
+pub enum By {
+    /// An access token of Mosaic or of the built-in issuer.
+    AccessToken(Secret<String>),
+    /// Nothing: a decision about them is explained.
+    Supposition,
 }
 
 impl Visitor {
@@ -65,35 +84,102 @@ impl Visitor {
             Self::Named(_) => None,
         }
     }
+
+    /// What they are known by, for logs and metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Session(_) => "session",
+            Self::Named(named) => match named.by {
+                By::AccessToken(_) => "access_token",
+                By::Supposition => "supposition",
+            },
+        }
+    }
+}
+
+/// Whom a request names.
+pub enum Found {
+    /// Somebody.
+    Visitor(Visitor),
+    /// Nobody.
+    Nobody,
+    /// It shows something that does not hold. Whatever else it shows does not count.
+    Refused(Fault),
+}
+
+/// What is wrong with a token, in a word for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault(pub &'static str);
+
+/// Why it could not be found out whom a request names.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store cannot answer, which is never "signed out".
+    #[error("look a session up")]
+    Store(#[from] store::Error),
+    /// Mosaic cannot be asked about a token.
+    #[error("look the user of a token up")]
+    User(#[from] crate::mosaic::Error),
 }
 
 /// Everything that a request can show.
 pub struct Credentials {
     sessions: Arc<Sessions>,
+    access_tokens: AccessTokens,
+}
+
+/// What credentials are judged by.
+pub struct Parts {
+    /// The sessions, and who may have one.
+    pub sessions: Arc<Sessions>,
+    /// The client of Mosaic or of the built-in issuer.
+    pub mosaic: Mosaic,
+    /// What upstreams are told.
+    pub plan: Plan,
+    /// The time.
+    pub clock: Clock,
 }
 
 impl Credentials {
-    /// The cookies of `sessions`.
-    pub const fn new(sessions: Arc<Sessions>) -> Self {
-        Self { sessions }
+    /// Nothing is asked before the first request.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { sessions, mosaic, plan, clock } = parts;
+        let access_tokens = AccessTokens::new(Arc::clone(&sessions), mosaic, plan, clock);
+        Arc::new(Self { sessions, access_tokens })
     }
 
-    /// Whom a request's header fields name.
+    /// Whom a request's header fields name. Where tokens are taken and one is shown, cookies do not count.
     ///
     /// # Errors
-    /// When the store cannot answer, which is never "signed out".
-    pub async fn find(&self, headers: &HeaderMap, place: Place<'_>) -> Result<Option<Visitor>, store::Error> {
-        Ok(self.sessions.find(headers, place).await?.live().map(Visitor::Session))
+    /// When the store or Mosaic cannot answer.
+    pub async fn find(&self, headers: &HeaderMap, place: Place<'_>, takes_tokens: bool) -> Result<Found, Error> {
+        if takes_tokens && let Some(authorization) = Authorization::read(headers) {
+            return match authorization {
+                Authorization::Bearer(token) => self.access_tokens.find(token).await,
+                Authorization::Basic(_) => Ok(Found::Refused(Fault("unknown_token"))),
+                Authorization::Malformed => Ok(Found::Refused(Fault("malformed"))),
+            };
+        }
+        let live = self.sessions.find(headers, place).await?.live();
+        Ok(live.map_or(Found::Nobody, |live| Found::Visitor(Visitor::Session(live))))
     }
 
     /// A visitor who was found before as they are now; `None` once they are signed in no more. Looking is no use of it.
     ///
     /// # Errors
-    /// When the store cannot answer, and the session is not over by what was known of it.
-    pub async fn again(&self, visitor: &Visitor) -> Result<Option<Visitor>, store::Error> {
-        match visitor {
-            Visitor::Session(live) => Ok(self.sessions.again(live).await?.map(Visitor::Session)),
-            Visitor::Named(_) => Ok(Some(visitor.clone())),
-        }
+    /// When the store or Mosaic cannot answer, and nothing that was known says that it is over.
+    pub async fn again(&self, visitor: &Visitor) -> Result<Option<Visitor>, Error> {
+        let named = match visitor {
+            Visitor::Session(live) => return Ok(self.sessions.again(live).await?.map(Visitor::Session)),
+            Visitor::Named(named) => named,
+        };
+        let found = match &named.by {
+            By::AccessToken(token) => self.access_tokens.find(token.expose()).await?,
+            By::Supposition => return Ok(Some(visitor.clone())),
+        };
+        Ok(match found {
+            Found::Visitor(visitor) => Some(visitor),
+            Found::Nobody | Found::Refused(_) => None,
+        })
     }
 }

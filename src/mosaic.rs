@@ -14,6 +14,7 @@ use url::Url;
 use crate::clock::{Clock, Timestamp};
 use crate::telemetry::Metrics;
 
+mod bearer;
 mod breaker;
 mod call;
 mod client_authentication;
@@ -33,6 +34,7 @@ mod single_flight;
 mod users;
 mod wire;
 
+pub use bearer::Bearer;
 pub use call::Timeouts;
 pub use client_authentication::{AssertionKey, BadFile, ClientAuthentication, ClientCertificate, Method};
 pub use connection::{BadConnection, Connection};

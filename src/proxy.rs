@@ -30,6 +30,7 @@ use crate::telemetry::{ACCESS, Metrics, OpenRequest};
 pub mod access;
 mod bridge;
 pub mod canonical;
+mod challenge;
 mod decision;
 pub mod edge;
 mod handshake;
@@ -205,20 +206,36 @@ impl Proxy {
         let refuser = site.refuser(&origin, &request_id, self.clock.now());
         let refused = Refused { refuser, hosts: &site.hosts, request, target: &target };
         match decision {
-            Decision::SignIn => {
+            Decision::SignIn { takes_tokens } => {
                 context.verdict = "sign_in_required";
-                refused.sign_in()
+                let mut answer = refused.sign_in();
+                if takes_tokens && answer.status() == http::StatusCode::UNAUTHORIZED {
+                    challenge::ask_for_token(&mut answer, &request.headers);
+                }
+                answer
             }
             Decision::StepUp(objected, max_age) => {
                 context.verdict = "step_up_required";
                 objected.note(&request_id, &self.metrics);
+                let by_token = objected.visitor().is_some_and(|visitor| visitor.session().is_none());
                 context.objected = Some(objected);
-                refused.step_up(max_age)
+                if by_token { challenge::ask_for_recent_token(&refused, max_age) } else { refused.step_up(max_age) }
             }
             Decision::NoAccess(objected) => {
                 context.verdict = "no_access";
                 objected.note(&request_id, &self.metrics);
-                refused.no_access(context.objected.insert(objected))
+                let by_token = objected.visitor().is_some_and(|visitor| visitor.session().is_none());
+                let mut answer = refused.no_access(context.objected.insert(objected));
+                if by_token {
+                    challenge::say_insufficient(&mut answer);
+                }
+                answer
+            }
+            Decision::Refuse(refusal @ Refusal::InvalidToken { .. }) => {
+                context.verdict = refusal.code();
+                let mut answer = refused.refuser.answer(refusal, &request.headers);
+                challenge::ask_for_password(&mut answer, &request.headers);
+                answer
             }
             Decision::Refuse(refusal) => {
                 context.verdict = refusal.code();

@@ -231,7 +231,7 @@ impl Sessions {
         let (first, second) = (claims.next(), claims.next());
         let Some(first) = first else { return Ok(Found::None) };
         if second.is_none()
-            && let Some(live) = self.cache.get(first.id.key()).await
+            && let Some(live) = self.cache.sessions.get(first.id.key()).await
             && live.is_fresh(self.clock.now())
             // The keys are in memory as well by now, so this asks no store.
             && self.ring.made(&first, place).await?
@@ -304,6 +304,7 @@ impl Sessions {
     async fn load(&self, id: SessionId) -> Result<Option<Arc<Live>>, store::Error> {
         let now = self.clock.now();
         self.cache
+            .sessions
             .load(id.key(), |cached| async move {
                 match cached {
                     Some(live) if live.is_fresh(now) => Ok(Some(live)),
@@ -441,7 +442,7 @@ impl Sessions {
 
     /// Puts away what is left of a session without a record.
     async fn tidy(&self, key: Key, subject: &Subject) -> Result<(), store::Error> {
-        self.cache.forget(key).await;
+        self.cache.sessions.forget(key).await;
         self.store.announce(&format!("{ENDED}{}", key.to_text())).await?;
         self.store.remove(&used_name(key)).await?;
         self.store.index_remove(&index_name(subject), &key.to_text()).await
@@ -469,10 +470,10 @@ impl Sessions {
             match announcement {
                 store::Announcement::Message(message) => {
                     if let Some(key) = message.strip_prefix(ENDED).and_then(Key::from_text) {
-                        self.cache.forget(key).await;
+                        self.cache.sessions.forget(key).await;
                     }
                     if let Some(key) = message.strip_prefix(seat::LEFT).and_then(Key::from_text) {
-                        self.cache.forget_seat(key).await;
+                        self.cache.seats.forget(key).await;
                     }
                 }
                 store::Announcement::Missed => self.look_again().await?,

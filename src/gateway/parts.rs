@@ -12,7 +12,7 @@ use super::{Background, Error, LONGEST_RETRY, READINESS, RETRY};
 use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::config::{Change, Config};
-use crate::credential::Credentials;
+use crate::credential::{self, Credentials};
 use crate::identity::headers::Plan;
 use crate::identity::{ClaimPath, IdentifierKind};
 use crate::mosaic::{ClaimsRequest, Connection, EmailTemplate, Mosaic};
@@ -56,6 +56,7 @@ pub(super) struct Parts {
     claims: ClaimsRequest,
     mosaic: Mosaic,
     sessions: Arc<Sessions>,
+    credentials: Arc<Credentials>,
     portal: Arc<Portal>,
     demo: Option<Demo>,
     /// Hears of sessions that others ended.
@@ -78,6 +79,7 @@ impl Parts {
             tls: tls_of(config)?,
             portal: ground.portal(config, &pages, &mosaic, &sessions),
             demo: wants_demo(config).then(|| Demo::start(&pages, &ground.closing)).transpose()?,
+            credentials: ground.credentials(config, &mosaic, &sessions)?,
             ends: ground.listen_for_ends(&sessions),
             health: ground.watch_readiness(&mosaic),
             pages,
@@ -110,12 +112,13 @@ impl Parts {
             (self.mosaic.clone(), Arc::clone(&self.health))
         };
         let of_sessions = ["public_url", "identity_headers", "session", "sign_in.allow", "sign_in.identifier"];
-        let (sessions, ends) = if is_other_mosaic || touched(&of_sessions) {
+        let (sessions, ends, credentials) = if is_other_mosaic || touched(&of_sessions) {
             let sessions = ground.sessions(config, &mosaic)?;
             let ends = ground.listen_for_ends(&sessions);
-            (sessions, ends)
+            let credentials = ground.credentials(config, &mosaic, &sessions)?;
+            (sessions, ends, credentials)
         } else {
-            (Arc::clone(&self.sessions), Arc::clone(&self.ends))
+            (Arc::clone(&self.sessions), Arc::clone(&self.ends), Arc::clone(&self.credentials))
         };
         let demo = match &self.demo {
             Some(demo) => Some(demo.clone()),
@@ -123,7 +126,7 @@ impl Parts {
         };
         let portal = ground.portal(config, &pages, &mosaic, &sessions);
         let config = config.clone();
-        Ok(Self { config, tls, pages, claims, mosaic, sessions, portal, demo, ends, health })
+        Ok(Self { config, tls, pages, claims, mosaic, sessions, credentials, portal, demo, ends, health })
     }
 
     /// What is served with these parts.
@@ -147,7 +150,7 @@ impl Parts {
                 oauth2_proxy_paths: config.oauth2_proxy_paths,
                 trusted_proxies: config.trusted_proxies.clone(),
             },
-            credentials: Credentials::new(Arc::clone(&self.sessions)),
+            credentials: Arc::clone(&self.credentials),
             portal: self.portal.router(guests),
             portal_elsewhere: self.portal.router_elsewhere(),
             hosts,
@@ -194,6 +197,20 @@ impl Ground {
         let admission =
             Admission { allow: config.sign_in.allow.clone(), identifier: config.sign_in.identifier.clone() };
         Ok(Sessions::new(parts, &config.session, admission))
+    }
+
+    fn credentials(
+        &self,
+        config: &Config,
+        mosaic: &Mosaic,
+        sessions: &Arc<Sessions>,
+    ) -> Result<Arc<Credentials>, Error> {
+        Ok(Credentials::new(credential::Parts {
+            sessions: Arc::clone(sessions),
+            mosaic: mosaic.clone(),
+            plan: Plan::new(&config.identity_headers)?,
+            clock: self.clock.clone(),
+        }))
     }
 
     fn portal(&self, config: &Config, pages: &Arc<Pages>, mosaic: &Mosaic, sessions: &Arc<Sessions>) -> Arc<Portal> {

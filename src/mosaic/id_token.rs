@@ -156,6 +156,17 @@ impl<'token> Unverified<'token> {
         })
     }
 
+    /// Whether a token that nobody has vouched for says itself that it is a user's access token for us, now. It takes no
+    /// key to find that it does not.
+    pub(super) fn claims_to_be_an_access_token(&self, expected: Expected<'_>) -> Result<(), Error> {
+        Claims(self.0.peek()?).bearer(expected).map(drop)
+    }
+
+    /// Verifies an access token that a program shows. Unlike an ID token it names the client.
+    pub(super) fn bearer_token(&self, key: &PublicKey, expected: Expected<'_>) -> Result<AccessToken, Error> {
+        Claims(self.0.open(key)?).bearer(expected)
+    }
+
     /// Verifies a user's access token, whose audience is some resource, and says whose it is.
     pub(super) fn access_token(&self, key: &PublicKey, expected: Expected<'_>) -> Result<Subject, Error> {
         let claims = Claims(self.0.open(key)?);
@@ -165,6 +176,15 @@ impl<'token> Unverified<'token> {
             _ => Ok(subject),
         }
     }
+}
+
+/// What a verified access token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AccessToken {
+    pub(super) subject: Subject,
+    pub(super) roles: Vec<String>,
+    pub(super) authenticated_at: Option<Timestamp>,
+    pub(super) expires_at: Timestamp,
 }
 
 /// The claims of a token whose signature was checked.
@@ -193,6 +213,26 @@ impl Claims {
             return Err(Error::Claim("client_id"));
         }
         Ok(subject)
+    }
+
+    fn bearer(&self, expected: Expected<'_>) -> Result<AccessToken, Error> {
+        let subject = self.subject(expected)?;
+        if self.0.get("client_id").is_none() {
+            return Err(Error::WrongKind);
+        }
+        if expected.wording.resource.as_ref().is_some_and(|resource| !self.is_for(resource)) {
+            return Err(Error::Claim("aud"));
+        }
+        // Somebody else acts for the user: what that one may do is not ours to tell.
+        if self.0.contains_key("act") {
+            return Err(Error::WrongKind);
+        }
+        Ok(AccessToken {
+            subject,
+            roles: self.profile_list("roles")?.unwrap_or_default(),
+            authenticated_at: self.time("auth_time")?,
+            expires_at: self.time("exp")?.ok_or(Error::Claim("exp"))?,
+        })
     }
 
     fn check_times(&self, now: Timestamp) -> Result<(), Error> {

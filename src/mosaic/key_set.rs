@@ -84,6 +84,15 @@ impl KeySet {
         }
     }
 
+    /// The key of a token that anybody may have made up: an ID that is not known has the set fetched again no more often
+    /// than ever, and a signature that does not fit has not.
+    ///
+    /// # Errors
+    /// That there is no such key, or why the set could not be had.
+    pub(super) async fn known(self: &Arc<Self>, key_id: &str) -> Result<Arc<PublicKey>, Error> {
+        self.key(key_id).await
+    }
+
     /// The key with this ID.
     async fn key(self: &Arc<Self>, key_id: &str) -> Result<Arc<PublicKey>, Error> {
         self.refresh_unless(|state, now| state.is_fresh(now) && state.find(key_id, now).is_some()).await;

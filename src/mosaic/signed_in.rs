@@ -174,7 +174,7 @@ impl Mosaic {
         if found == *subject { Ok(()) } else { Err(id_token::Error::Claim("sub").into()) }
     }
 
-    fn expected(&self) -> Expected<'_> {
+    pub(super) fn expected(&self) -> Expected<'_> {
         let connection = self.connection();
         let (issuer, client_id) = (&connection.issuer, &connection.client_id);
         Expected { issuer, client_id, wording: self.wording(), now: self.now() }

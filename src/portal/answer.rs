@@ -91,6 +91,13 @@ pub enum Refusal {
     LinkReplaced,
     /// Nobody is signed in.
     SignInRequired,
+    /// A token that was shown does not hold.
+    InvalidToken {
+        /// Why, in a word for programs.
+        reason: &'static str,
+    },
+    /// A token that holds, and not for this.
+    InsufficientScope,
     /// Signed in too long ago.
     StepUpRequired {
         /// How long ago it may be.
@@ -136,13 +143,14 @@ impl Refusal {
     pub fn status(self) -> StatusCode {
         let status = match self {
             Self::BadRequest | Self::NothingAsked => 400,
-            Self::SignInRequired | Self::StepUpRequired { .. } => 401,
+            Self::SignInRequired | Self::InvalidToken { .. } | Self::StepUpRequired { .. } => 401,
             Self::StaleForm
             | Self::NoAccess
             | Self::ForeignOrigin
             | Self::CookiesBlocked
             | Self::OtherBrowser
             | Self::UntrustedPeer
+            | Self::InsufficientScope
             | Self::HttpsRequired => 403,
             Self::NotFound => 404,
             Self::LinkExpired | Self::LinkUsed | Self::LinkReplaced | Self::CodeExpired => 410,
@@ -173,6 +181,8 @@ impl Refusal {
             Self::LinkUsed => "link_used",
             Self::LinkReplaced => "link_replaced",
             Self::SignInRequired => "sign_in_required",
+            Self::InvalidToken { .. } => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
             Self::StepUpRequired { .. } => "step_up_required",
             Self::NoAccess => "no_access",
             Self::HttpsRequired => "https_required",
@@ -221,6 +231,13 @@ impl Refusal {
         }
     }
 
+    const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::InvalidToken { reason } => Some(reason),
+            _ => None,
+        }
+    }
+
     const fn message(self) -> &'static str {
         match self {
             Self::BadRequest => "The request is malformed.",
@@ -235,6 +252,8 @@ impl Refusal {
             Self::LinkUsed => "This link was already used.",
             Self::LinkReplaced => "There's a newer email. Use the link in it.",
             Self::SignInRequired => "Sign in to go on.",
+            Self::InvalidToken { .. } => "The token is not accepted.",
+            Self::InsufficientScope => "The token is not for this.",
             Self::StepUpRequired { .. } => "Sign in once more to go on.",
             Self::NoAccess => "You don't have access.",
             Self::HttpsRequired => "Use https:// for this.",
@@ -258,6 +277,14 @@ impl Refusal {
     fn challenge(self) -> Option<HeaderValue> {
         match self {
             Self::SignInRequired => Some(HeaderValue::from_static("Cookie realm=\"linkgate\"")),
+            // RFC 6750 section 3.
+            Self::InvalidToken { reason } => HeaderValue::try_from(format!(
+                "Bearer realm=\"linkgate\", error=\"invalid_token\", error_description=\"{reason}\""
+            ))
+            .ok(),
+            Self::InsufficientScope => {
+                Some(HeaderValue::from_static("Bearer realm=\"linkgate\", error=\"insufficient_scope\""))
+            }
             Self::StepUpRequired { max_age } => HeaderValue::try_from(format!(
                 "Cookie realm=\"linkgate\", error=\"insufficient_user_authentication\", \
                  error_description=\"A more recent sign-in is required\", max_age=\"{}\"",
@@ -307,7 +334,7 @@ impl Refuser<'_> {
             return self.grpc(refusal);
         }
         let wants_page = visit::wants_page(headers) && refusal.sign_in_path().is_none();
-        let answer = if wants_page { self.page(refusal) } else { self.json(refusal, None, None) };
+        let answer = if wants_page { self.page(refusal) } else { self.json(refusal, refusal.reason(), None) };
         self.finish(answer, refusal)
     }
 

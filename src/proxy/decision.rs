@@ -12,10 +12,10 @@ use super::access::{self, Access, Facts, Pass, Verdict};
 use super::canonical::{self, CanonicalPath, Malformed};
 use super::handshake::{check_upgrade, is_websocket};
 use super::objected::Objected;
-use super::route::{Found, Route};
+use super::route::{self, Route};
 use super::{Context, Site, Terms, refusal};
 use crate::clock::Timestamp;
-use crate::credential::Visitor;
+use crate::credential::{Error, Fault, Found, Visitor};
 use crate::origin::Authority;
 use crate::portal::answer::Refusal;
 use crate::portal::oauth2_proxy::PATHS as OAUTH2_PROXY_PATHS;
@@ -33,7 +33,10 @@ pub(super) struct Target {
 /// What becomes of a request that no upstream hears of.
 pub(super) enum Decision {
     Portal,
-    SignIn,
+    /// Nobody is signed in; by tokens too, where the route takes them.
+    SignIn {
+        takes_tokens: bool,
+    },
     StepUp(Objected, Duration),
     NoAccess(Objected),
     Refuse(Refusal),
@@ -94,10 +97,18 @@ impl Site {
         if route.policy.access_to(&request.method, path) == Access::Public {
             return Ok(None);
         }
-        self.credentials.find(&request.headers, self.place(host)).await.map_err(|error| {
-            tracing::error!(error = %crate::session::Chain(&error), "failed to look a session up");
-            Refusal::StoreUnavailable
-        })
+        match self.credentials.find(&request.headers, self.place(host), route.bearer).await {
+            Ok(Found::Visitor(visitor)) => Ok(Some(visitor)),
+            Ok(Found::Nobody) => Ok(None),
+            Ok(Found::Refused(Fault(reason))) => Err(Refusal::InvalidToken { reason }),
+            Err(error) => {
+                tracing::error!(error = %crate::session::Chain(&error), "failed to find out who a request is from");
+                Err(match error {
+                    Error::Store(_) => Refusal::StoreUnavailable,
+                    Error::User(_) => Refusal::SignInUnavailable,
+                })
+            }
+        }
     }
 }
 
@@ -129,9 +140,9 @@ impl Terms {
             return Err(if ours { Decision::Portal } else { Refusal::NotFound.into() });
         }
         let route = match self.routes.find(&target.host, &target.path, &request.method) {
-            Found::Route(route) => Arc::clone(route),
-            Found::OtherMethods(allowed) => return Err(Decision::OtherMethods(allowed)),
-            Found::Nothing => return Err(Refusal::NotFound.into()),
+            route::Found::Route(route) => Arc::clone(route),
+            route::Found::OtherMethods(allowed) => return Err(Decision::OtherMethods(allowed)),
+            route::Found::Nothing => return Err(Refusal::NotFound.into()),
         };
         check_upgrade(request)?;
         Ok(route)
@@ -154,7 +165,7 @@ impl Terms {
             }
             Verdict::Pass(_) if self.announces_too_much(request, route) => Err(Refusal::Status(413).into()),
             Verdict::Pass(pass) => Ok(pass),
-            Verdict::SignIn => Err(Decision::SignIn),
+            Verdict::SignIn => Err(Decision::SignIn { takes_tokens: route.bearer }),
             Verdict::StepUp(objection, max_age) => Err(Decision::StepUp(objected(objection, visitor), max_age)),
             Verdict::Refuse(objection) => Err(Decision::NoAccess(objected(objection, visitor))),
         }

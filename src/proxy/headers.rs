@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use http::header::{COOKIE, HOST, SET_COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::access::Pass;
 use super::tls::ClientCertificate;
+use crate::credential::authorization;
 use crate::identity::headers::{Attribute, Plan, Preset};
 use crate::session::cookie;
 
@@ -86,6 +87,10 @@ pub fn write(
         request.remove_header(&name);
     }
     let route = pass.route();
+    // Where tokens are taken they are the gateway's, also on paths where nobody is asked for one.
+    if route.bearer && authorization::is_shown(&request.headers) {
+        request.remove_header(&AUTHORIZATION);
+    }
     // Before ours, so that none of ours can be changed.
     route.request_headers.apply_to_request(request)?;
     match cookie::without_own(&request.headers) {

@@ -75,6 +75,9 @@ pub struct Config {
     /// Says that a public route without a path, or with `/`, is meant: nothing on the host then needs a sign-in.
     #[serde(default)]
     pub whole_site: bool,
+    /// Whether programs may show a token in place of a cookie.
+    #[serde(default)]
+    pub bearer: bool,
     /// Which of the signed-in visitors may pass: whom any of the rules fits; every one of them where there are none.
     #[serde(default, deserialize_with = "setting::optional_tables")]
     pub allow: Option<Vec<Rule>>,
@@ -158,6 +161,8 @@ pub struct Route {
     pub rewrite: PathRewrite,
     /// The `Host` that the upstream gets.
     pub host_header: HostHeader,
+    /// Whether programs may show a token in place of a cookie.
+    pub bearer: bool,
     /// Whether another proxy forwards its requests.
     pub is_forwarded_elsewhere: bool,
     /// What is changed about the fields that the upstream gets.
@@ -180,6 +185,7 @@ impl Route {
         let is_forwarded_elsewhere = definition.servers.0.iter().any(|server| server.url == UpstreamUrl::FrontProxy);
         Ok(Self {
             is_forwarded_elsewhere,
+            bearer: config.bearer,
             name: format!("{host}{}", if path.is_empty() { "/" } else { &path }),
             policy: Policy::new(config, &path),
             upstream: upstreams.find(definition, tls.unwrap_or_default()),

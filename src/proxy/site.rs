@@ -20,7 +20,7 @@ pub struct Site {
     /// What is served where, and to whom.
     pub terms: Terms,
     /// Whatever a request can show.
-    pub credentials: Credentials,
+    pub credentials: Arc<Credentials>,
     /// Everything under `/.linkgate/` on the host of `public_url`.
     pub portal: Router,
     /// The same on the other hosts.

@@ -5,13 +5,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use moka::ops::compute::Op;
 
 use super::id::{Key, SessionId};
 use super::renewal::Turns;
 use super::{Ending, Session};
 use crate::clock::Timestamp;
-use crate::store;
 
 /// A session as requests use it.
 pub struct Live {
@@ -102,68 +100,21 @@ impl Live {
 /// At most this many sessions are kept ready; others are loaded again when they are used.
 const MOST_ENTRIES: u64 = 200_000;
 
-/// Bounded, with one loader per session at a time. When an entry is too old is the caller's to say.
+/// The sessions, and what leads to them.
 pub(super) struct Cache {
-    sessions: moka::future::Cache<Key, Arc<Live>>,
+    pub(super) sessions: crate::cache::Cache<Key, Live>,
     /// The sessions that seats on other hosts lead to. That never changes.
-    seats: moka::future::Cache<Key, SessionId>,
+    pub(super) seats: crate::cache::Cache<Key, SessionId>,
 }
 
 impl Cache {
     pub(super) fn new() -> Self {
-        Self { sessions: moka::future::Cache::new(MOST_ENTRIES), seats: moka::future::Cache::new(MOST_ENTRIES) }
-    }
-
-    pub(super) async fn get(&self, key: Key) -> Option<Arc<Live>> {
-        self.sessions.get(&key).await
-    }
-
-    pub(super) async fn seat(&self, key: Key) -> Option<SessionId> {
-        self.seats.get(&key).await
-    }
-
-    pub(super) async fn forget_seat(&self, key: Key) {
-        self.seats.invalidate(&key).await;
-    }
-
-    pub(super) async fn keep_seat(&self, key: Key, session: SessionId) {
-        self.seats.insert(key, session).await;
-    }
-
-    /// Gives the entry that `load` makes of the present one. Of many callers one loads at a time, and the
-    /// others are handed what it made; `None` leaves no entry.
-    pub(super) async fn load<F, Fut>(&self, key: Key, load: F) -> Result<Option<Arc<Live>>, store::Error>
-    where
-        F: FnOnce(Option<Arc<Live>>) -> Fut,
-        Fut: Future<Output = Result<Option<Arc<Live>>, store::Error>>,
-    {
-        let loaded = self.sessions.entry(key).and_try_compute_with(async |entry| {
-            let present = entry.map(moka::Entry::into_value);
-            let loaded = load(present.clone()).await?;
-            Ok::<_, store::Error>(match (present, loaded) {
-                (Some(present), Some(loaded)) if Arc::ptr_eq(&present, &loaded) => Op::Nop,
-                (_, Some(loaded)) => Op::Put(loaded),
-                (Some(_), None) => Op::Remove,
-                (None, None) => Op::Nop,
-            })
-        });
-        use moka::ops::compute::CompResult;
-        Ok(match loaded.await? {
-            CompResult::StillNone(_) | CompResult::Removed(_) => None,
-            CompResult::Unchanged(entry) | CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) => {
-                Some(entry.into_value())
-            }
-        })
-    }
-
-    /// Forgets one session, after any load of it that is under way.
-    pub(super) async fn forget(&self, key: Key) {
-        self.sessions.entry(key).and_compute_with(async |_| Op::Remove).await;
+        Self { sessions: crate::cache::Cache::new(MOST_ENTRIES), seats: crate::cache::Cache::new(MOST_ENTRIES) }
     }
 
     /// Forgets every session.
     pub(super) fn forget_all(&self) {
-        self.sessions.invalidate_all();
-        self.seats.invalidate_all();
+        self.sessions.forget_all();
+        self.seats.forget_all();
     }
 }

@@ -111,7 +111,7 @@ impl Sessions {
             if self.ring.made(&claim, place).await? {
                 let key = claim.id.key();
                 self.store.remove(&seat_name(key)).await?;
-                self.cache.forget_seat(key).await;
+                self.cache.seats.forget(key).await;
                 self.store.announce(&format!("{LEFT}{}", key.to_text())).await?;
             }
         }
@@ -121,15 +121,15 @@ impl Sessions {
     /// The session that a seat leads to: from memory, else from the store.
     async fn session_of(&self, seat: &SessionId, host: &str) -> Result<Option<SessionId>, store::Error> {
         let key = seat.key();
-        if let Some(session) = self.cache.seat(key).await {
-            return Ok(Some(session));
+        if let Some(session) = self.cache.seats.get(key).await {
+            return Ok(Some(SessionId::clone(&session)));
         }
         let name = seat_name(key);
         let Some(record) = self.store.get(&name).await? else { return Ok(None) };
         let record = Record::open(&seat_seal(seat), &name, &record).filter(|record| record.host == host);
         let session = record.and_then(|record| record.session());
         if let Some(session) = &session {
-            self.cache.keep_seat(key, session.clone()).await;
+            self.cache.seats.keep(key, session.clone()).await;
         }
         Ok(session)
     }
@@ -175,7 +175,7 @@ impl Sessions {
         let (key, name) = (seat.key(), seat_name(seat.key()));
         let record = Record::of(live.id(), host, None).close(&seat_seal(&seat), &name);
         self.store.put(&name, &record, live.session().expires_at).await?;
-        self.cache.keep_seat(key, live.id().clone()).await;
+        self.cache.seats.keep(key, live.id().clone()).await;
         let token = self.ring.sign(&seat, Place::Host(host)).await?;
         Ok(Some(self.jar.set(Kind::Session, &token, self.lifetime)))
     }

@@ -13,6 +13,7 @@ use proc_macro2::{TokenStream, TokenTree};
 
 /// The parts from the ground up, and whom each of them may know: parts above it in this list.
 const ARROWS: &[(&str, &str)] = &[
+    ("cache", ""),
     ("clock", ""),
     ("secret", ""),
     ("identity", ""),
@@ -27,8 +28,8 @@ const ARROWS: &[(&str, &str)] = &[
     ("admin", "origin telemetry"),
     ("issuer", "agent clock identity origin pages pem secret setting store telemetry"),
     ("mosaic", "clock identity secret setting telemetry"),
-    ("session", "agent clock identity mosaic secret setting store"),
-    ("credential", "clock identity session store"),
+    ("session", "agent cache clock identity mosaic secret setting store"),
+    ("credential", "cache clock identity mosaic secret session store"),
     ("portal", "agent clock identity mosaic origin pages secret session setting store telemetry"),
     ("proxy", "clock credential identity origin pages pem portal secret session setting telemetry"),
     ("config", "admin identity issuer mosaic origin pages portal proxy secret session setting telemetry"),
@@ -46,7 +47,7 @@ const HOMES: &[(&str, &str)] = &[
     ("aws_lc_rs", "secret.rs issuer/signing_key.rs mosaic/id_token/tests.rs"),
     (
         "axum",
-        "admin* demo* gateway* issuer* portal* proxy.rs proxy/bridge.rs proxy/question.rs proxy/refusal.rs proxy/site.rs",
+        "admin* demo* gateway* issuer* portal* proxy.rs proxy/bridge.rs proxy/challenge.rs proxy/question.rs proxy/refusal.rs proxy/site.rs",
     ),
     ("clap", "cli*"),
     ("command_fds", "cli/run/upgrade.rs"),
@@ -58,7 +59,7 @@ const HOMES: &[(&str, &str)] = &[
     ("listenfd", "gateway/sockets.rs"),
     ("mimalloc", "main.rs"),
     ("minijinja", "issuer/mail* pages*"),
-    ("moka", "session/cache.rs"),
+    ("moka", "cache.rs"),
     ("pingora", "doctor/web.rs gateway* proxy*"),
     ("prometheus", "telemetry*"),
     ("proxy_header", "proxy/edge/announced.rs"),

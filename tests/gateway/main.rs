@@ -6,6 +6,7 @@ mod architecture;
 mod asking;
 mod at_rest;
 mod authority;
+mod bearer;
 mod budgets;
 mod callback;
 mod codes;

@@ -54,7 +54,7 @@ impl Subject<'_> {
             Way::Becomes(Value::Null) => matches!(key, "allow.hours" | "allow.max_sign_in_age"),
             Way::Becomes(value) => match key {
                 "mode" => value == "observe",
-                "public_browser_files" => value == true,
+                "public_browser_files" | "bearer" => value == true,
                 _ => false,
             },
         };

@@ -75,6 +75,11 @@ impl<'token> Compact<'token> {
         Ok(Self { key_id: key_id.to_owned(), kind, algorithm, signed, payload, signature })
     }
 
+    /// The payload as it is claimed, good only to turn a token away.
+    pub(super) fn peek(&self) -> Result<Map<String, Value>, Error> {
+        object(self.payload)
+    }
+
     /// The payload, when `key` made the signature.
     pub(super) fn open(&self, key: &PublicKey) -> Result<Map<String, Value>, Error> {
         if key.algorithm.is_some_and(|only| only != self.algorithm) {
