@@ -17,7 +17,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 mod metrics;
 
-pub use metrics::{Metrics, OpenRequest, UpstreamGauge};
+pub use metrics::{Metrics, OpenRequest, OpenStream, UpstreamGauge};
 
 /// The target of access lines, one per request; a filter can name it.
 pub const ACCESS: &str = "linkgate::access";

@@ -20,6 +20,8 @@ pub struct Metrics {
     requests: IntCounterVec,
     durations: HistogramVec,
     open_requests: IntGauge,
+    open_streams: IntGaugeVec,
+    streams_ended: IntCounterVec,
     rules_refused: IntCounterVec,
     rules_observed: IntCounterVec,
     sign_ins: IntCounterVec,
@@ -38,6 +40,12 @@ pub struct Metrics {
 /// Shown from the start, so that the first one of a kind is a step up from zero.
 const SIGN_IN_EVENTS: &[&str] =
     &["asked", "sent", "code_sent", "not_sent", "failed", "redeemed", "refused", "signed_out"];
+
+/// What stays open.
+const STREAM_KINDS: &[&str] = &["websocket", "event_stream", "grpc", "other"];
+
+/// Why a stream is open no more.
+const STREAM_ENDS: &[&str] = &["closed", "signed_out", "no_access", "too_old"];
 
 /// What becomes of a mail of the built-in issuer.
 const MAIL_OUTCOMES: &[&str] = &["sent", "retried", "refused", "expired"];
@@ -58,6 +66,12 @@ impl Metrics {
         let requests = Opts::new("linkgate_requests_total", "Requests answered, by what was decided and by status.");
         let durations = HistogramOpts::new("linkgate_request_duration_seconds", "From a request to its answer's end.");
         let open_requests = Opts::new("linkgate_open_requests", "Requests that are not answered to their end yet.");
+        let open_streams = Opts::new(
+            "linkgate_open_streams",
+            "WebSockets, event streams, calls of gRPC and other long answers that are open, by kind.",
+        );
+        let streams_ended =
+            Opts::new("linkgate_streams_ended_total", "The same once they are open no more, by kind and why.");
         let rules_refused =
             Opts::new("linkgate_rules_refused_total", "Requests that rules kept out, by route and why.");
         let rules_observed = Opts::new(
@@ -101,6 +115,8 @@ impl Metrics {
             requests: IntCounterVec::new(requests, &["verdict", "status_class"])?,
             durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["verdict"])?,
             open_requests: IntGauge::with_opts(open_requests)?,
+            open_streams: IntGaugeVec::new(open_streams, &["kind"])?,
+            streams_ended: IntCounterVec::new(streams_ended, &["kind", "reason"])?,
             rules_refused: IntCounterVec::new(rules_refused, &["route", "reason"])?,
             rules_observed: IntCounterVec::new(rules_observed, &["route", "reason"])?,
             sign_ins: IntCounterVec::new(sign_ins, &["event"])?,
@@ -123,10 +139,18 @@ impl Metrics {
         for outcome in MAIL_OUTCOMES {
             metrics.mails.get_metric_with_label_values(&[outcome])?;
         }
+        for kind in STREAM_KINDS {
+            metrics.open_streams.get_metric_with_label_values(&[kind])?;
+            for reason in STREAM_ENDS {
+                metrics.streams_ended.get_metric_with_label_values(&[kind, reason])?;
+            }
+        }
         let registry = &metrics.registry;
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.durations.clone()))?;
         registry.register(Box::new(metrics.open_requests.clone()))?;
+        registry.register(Box::new(metrics.open_streams.clone()))?;
+        registry.register(Box::new(metrics.streams_ended.clone()))?;
         registry.register(Box::new(metrics.rules_refused.clone()))?;
         registry.register(Box::new(metrics.rules_observed.clone()))?;
         registry.register(Box::new(metrics.sign_ins.clone()))?;
@@ -148,6 +172,14 @@ impl Metrics {
     pub fn begin(&self) -> OpenRequest {
         self.open_requests.inc();
         OpenRequest(self.open_requests.clone())
+    }
+
+    /// A stream was opened: a `websocket`, an `event_stream`, a call (`grpc`) or an `other` long answer. It is open until
+    /// what is given back is dropped.
+    pub fn stream_opened(&self, kind: &'static str) -> OpenStream {
+        let open = self.open_streams.with_label_values(&[kind]);
+        open.inc();
+        OpenStream { open, ended: self.streams_ended.clone(), kind, reason: "closed" }
     }
 
     /// A request was answered with `status`, `took` after it came in, because `verdict` was decided.
@@ -253,6 +285,29 @@ impl Drop for OpenRequest {
     }
 }
 
+/// One stream, while it is open.
+#[derive(Debug)]
+pub struct OpenStream {
+    open: IntGauge,
+    ended: IntCounterVec,
+    kind: &'static str,
+    reason: &'static str,
+}
+
+impl OpenStream {
+    /// Says why it is ended: `signed_out`, `no_access` or `too_old`. Without a word it was `closed` by one of its ends.
+    pub const fn ended(&mut self, reason: &'static str) {
+        self.reason = reason;
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.open.dec();
+        self.ended.with_label_values(&[self.kind, self.reason]).inc();
+    }
+}
+
 /// Whether one server of an upstream is out.
 #[derive(Debug)]
 pub struct UpstreamGauge {
@@ -311,7 +366,11 @@ mod tests {
             "linkgate_sign_ins_total{event=\"signed_out\"} 0".to_owned(),
             "linkgate_upgrades_failed_total 0".to_owned(),
         ];
-        assert_eq!(lines(&metrics), expected);
+        let is_of_streams = |line: &String| line.contains("_streams");
+        let (streams, others): (Vec<String>, Vec<String>) = lines(&metrics).into_iter().partition(is_of_streams);
+        assert_eq!(others, expected);
+        assert_eq!(streams.len(), STREAM_KINDS.len() * (1 + STREAM_ENDS.len()), "{streams:#?}");
+        assert!(streams.iter().all(|line| line.ends_with(" 0")), "{streams:#?}");
     }
 
     #[test]
@@ -346,6 +405,24 @@ mod tests {
         for expected in ["linkgate_open_requests 1", "linkgate_sign_ins_total{event=\"asked\"} 2"] {
             assert!(lines.iter().any(|line| line == expected), "{expected} in {lines:#?}");
         }
+    }
+
+    #[test]
+    fn streams_are_counted_while_they_are_open_and_when_they_are_no_more() {
+        let metrics = Metrics::new().expect("the metrics are well formed");
+        let mut ended = metrics.stream_opened("websocket");
+        let _open = metrics.stream_opened("websocket");
+        drop(metrics.stream_opened("event_stream"));
+        ended.ended("signed_out");
+        drop(ended);
+        let is_counted = |line: &String| line.contains("_streams") && !line.ends_with(" 0");
+        let streams: Vec<String> = lines(&metrics).into_iter().filter(is_counted).collect();
+        let expected = [
+            "linkgate_open_streams{kind=\"websocket\"} 1",
+            "linkgate_streams_ended_total{kind=\"event_stream\",reason=\"closed\"} 1",
+            "linkgate_streams_ended_total{kind=\"websocket\",reason=\"signed_out\"} 1",
+        ];
+        assert_eq!(streams, expected);
     }
 
     #[test]
