@@ -18,9 +18,11 @@ use crate::issuer::Issuer;
 use crate::mosaic::{self, BadConnection};
 use crate::pages::{self, Pages};
 use crate::proxy::Site;
+use crate::proxy::stream::Registry;
 use crate::proxy::tls;
 use crate::proxy::upstream::Upstreams;
 use crate::proxy::upstream::tls::BadTls;
+use crate::session::OpenStreams;
 use crate::setting::Span;
 use crate::store::{self, OpenError, Shared};
 use crate::telemetry::Metrics;
@@ -242,11 +244,15 @@ async fn start_on(sockets: Sockets, config: &Config, clock: Clock, store: Shared
 
     let address = local_address(&listener, config.listen);
     let redirect_address = redirect_listener.as_ref().and_then(|listener| listener.local_addr().ok());
-    let front = Front::open(Arc::clone(&site), clock, Arc::clone(&metrics), listener, redirect_listener, &stopping)?;
+    let open_streams = Arc::new(OpenStreams::default());
+    let noting = tokio::spawn(Arc::clone(&open_streams).keep_noted(Arc::clone(&ground.store), clock.clone()));
+    let streams = Registry::new(Arc::clone(&metrics), open_streams);
+    let front =
+        Front::open(Arc::clone(&site), clock, Arc::clone(&metrics), streams, listener, redirect_listener, &stopping)?;
     let admin_address = local_address(&admin_listener, config.admin.listen);
     let admin =
         Admin { readiness: readiness.clone(), metrics: Arc::clone(&metrics), hosts: config.admin.hosts.clone() };
-    let mut helpers = vec![serve(admin_listener, admin::router(admin), leaving.clone())];
+    let mut helpers = vec![serve(admin_listener, admin::router(admin), leaving.clone()), noting];
     let issuer_address = embedded.as_ref().map(Embedded::address);
     let open_issuer_address = embedded.as_ref().and_then(Embedded::open_address);
     let mailing = embedded.map(|embedded| {

@@ -42,6 +42,7 @@ pub mod redirect;
 pub mod refusal;
 pub mod route;
 mod site;
+pub mod stream;
 mod terms;
 pub mod tls;
 pub mod upstream;
@@ -57,6 +58,7 @@ use question::Question;
 use refusal::Refused;
 use route::HostHeader;
 pub use site::Site;
+use stream::{End, Kind, VisitorsEnd};
 pub use terms::Terms;
 use upstream::Attempts;
 
@@ -111,6 +113,8 @@ pub struct Proxy {
     pub clock: Clock,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What stays open.
+    pub streams: stream::Registry,
 }
 
 /// One request on its way.
@@ -122,6 +126,8 @@ pub struct Context {
     target: Option<Target>,
     leave: Option<Arc<Leave>>,
     ongoing: Option<Arc<Ongoing>>,
+    /// Whether it is a call of gRPC by HTTP/2, whose answer has trailers.
+    is_call: bool,
     objected: Option<Objected>,
     verdict: &'static str,
     attempts: Attempts,
@@ -150,9 +156,18 @@ impl Context {
         self.request_id.to_str().unwrap_or_default()
     }
 
-    /// An error once the request was told to end.
+    /// Has the visitor's end of a stream say by itself why that ends.
+    fn open_stream(&self, session: &mut Session, kind: Kind, answer: Option<&ResponseHeader>) {
+        if let Some(leave) = self.leave.as_ref().filter(|leave| !leave.ends_itself()) {
+            leave.opens(kind);
+            VisitorsEnd::replace(session, leave, kind, answer);
+        }
+    }
+
+    /// An error once the request was told to end, unless it does that by itself.
     fn must_go_on(&self) -> pingora::Result<()> {
-        if self.ongoing.as_ref().is_some_and(|ongoing| ongoing.is_over()) {
+        let is_withdrawn = self.leave.as_ref().is_some_and(|leave| leave.end().is_some() && !leave.ends_itself());
+        if is_withdrawn || self.ongoing.as_ref().is_some_and(|ongoing| ongoing.is_over()) {
             return Error::e_explain(ErrorType::HTTPStatus(401), "the leave to pass is withdrawn");
         }
         Ok(())
@@ -195,7 +210,7 @@ impl Proxy {
         let Some(target) = context.target.take() else {
             return Error::e_explain(ErrorType::InternalError, "leave to pass without a target");
         };
-        Ok(Arc::clone(context.leave.insert(Arc::new(Leave::new(pass, target, method, context.client)))))
+        Ok(Arc::clone(context.leave.insert(Arc::new(Leave::new(pass, target, method, context.client, self.clock.now())))))
     }
 
     /// The answer to a request that may not pass.
@@ -350,6 +365,7 @@ impl ProxyHttp for Proxy {
             target: None,
             leave: None,
             ongoing: None,
+            is_call: false,
             objected: None,
             verdict: "broken_off",
             attempts: Attempts::default(),
@@ -395,7 +411,9 @@ impl ProxyHttp for Proxy {
                 let leave = self.let_pass(context, pass, method)?;
                 context.verdict = "forwarded";
                 // The two ends of a call may both be silent for long.
-                let is_patient = is_grpc(&session.req_header().headers) || session.is_body_empty();
+                let is_call = is_grpc(&session.req_header().headers);
+                let is_patient = is_call || session.is_body_empty();
+                context.is_call = is_call && session.is_http2();
                 context.ongoing = edge::forwarded(session, &leave, is_patient, self.clock.now());
                 return Ok(false);
             }
@@ -436,7 +454,12 @@ impl ProxyHttp for Proxy {
         let route = leave.pass.route();
         request.set_raw_path(route.rewrite.apply(&leave.target().path_and_query).as_bytes())?;
         let certificate = tls::Connection::of(session).and_then(tls::Connection::certificate);
-        self.write_headers(request, context, leave, certificate)
+        self.write_headers(request, context, leave, certificate)?;
+        // A call may be silent before its answer begins.
+        if context.is_call {
+            context.open_stream(session, Kind::Call, None);
+        }
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -496,7 +519,7 @@ impl ProxyHttp for Proxy {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
@@ -516,7 +539,13 @@ impl ProxyHttp for Proxy {
         {
             response.insert_header(header::STRICT_TRANSPORT_SECURITY, HSTS)?;
         }
-        response.insert_header("X-Request-Id", context.request_id.clone())
+        response.insert_header("X-Request-Id", context.request_id.clone())?;
+        let opened = Kind::of_answer(response).filter(|_| session.req_header().method != Method::HEAD);
+        if let (Some(kind), Some(leave)) = (opened, &context.leave) {
+            context.open_stream(session, kind, Some(response));
+            leave.lasts(&self.streams);
+        }
+        Ok(())
     }
 
     fn response_body_filter(
@@ -584,7 +613,17 @@ impl ProxyHttp for Proxy {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
-        let refusal = refusal_of(error);
+        let end = context.leave.as_ref().and_then(|leave| leave.end());
+        if let Some(end) = end
+            && context.leave.as_ref().is_some_and(|leave| leave.ends_itself())
+            && session.response_written().is_some()
+        {
+            context.verdict = end.code();
+            // Nobody may be left to hear it.
+            session.as_mut().finish_body().await.ok();
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
+        let refusal = end.map(End::refusal).or_else(|| refusal_of(error));
         let mut status = 0;
         if let Some(refusal) = refusal {
             context.verdict = refusal.code();

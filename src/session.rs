@@ -28,12 +28,14 @@ pub mod id;
 mod of_user;
 mod renewal;
 mod seat;
+mod streams;
 
 pub use cache::Live;
 use cookie::{Jar, Kind};
 use id::{Claimed, Key, KeyRing, SessionId};
 pub use of_user::Listed;
 pub use seat::Place;
+pub use streams::{OpenStreams, StreamOfSession};
 
 /// `[session]`
 #[derive(Clone, Debug, Deserialize, Serialize)]

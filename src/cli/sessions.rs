@@ -89,20 +89,21 @@ async fn list(opened: &Administration, who: &Identifier, json: bool) -> Result<E
 }
 
 fn rows(here: &[Listed], there: &[ListedSession]) -> Vec<Vec<String>> {
-    let header = ["WHERE", "SESSION", "BEGAN", "LAST USED", "ENDS"].map(str::to_owned).to_vec();
+    let header = ["WHERE", "SESSION", "BEGAN", "LAST USED", "ENDS", "STREAMS"].map(str::to_owned).to_vec();
     let moment = |moment: &Option<String>| moment.clone().unwrap_or_default();
     let here = here.iter().map(|session| {
-        vec!["gateway".to_owned(), short_key(session), String::new(), session.used_at.to_string(), String::new()]
+        let (used_at, streams) = (session.used_at.to_string(), session.streams.to_string());
+        vec!["gateway".to_owned(), short_key(session), String::new(), used_at, String::new(), streams]
     });
     let there = there.iter().map(|session| {
         let (began, ends) = (moment(&session.start_time), moment(&session.expiration_time));
-        vec!["mosaic".to_owned(), short_name(session), began, String::new(), ends]
+        vec!["mosaic".to_owned(), short_name(session), began, String::new(), ends, String::new()]
     });
     [header].into_iter().chain(here).chain(there).collect()
 }
 
 fn here_as_json(session: &Listed) -> Value {
-    json!({ "session": short_key(session), "last_used_at": session.used_at.to_string() })
+    json!({ "session": short_key(session), "last_used_at": session.used_at.to_string(), "open_streams": session.streams })
 }
 
 fn there_as_json(session: &ListedSession) -> Value {

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::proxy::edge::{Connections, Edge, Threshold, Use};
 use crate::proxy::redirect::Redirect;
+use crate::proxy::stream::Registry;
 use crate::proxy::upstream::MOST_ATTEMPTS;
 use crate::proxy::{Proxy, Site};
 use crate::telemetry::Metrics;
@@ -33,14 +34,15 @@ impl Front {
         site: Arc<ArcSwap<Site>>,
         clock: Clock,
         metrics: Arc<Metrics>,
+        streams: Registry,
         listener: TcpListener,
         redirect_listener: Option<TcpListener>,
         stopping: &watch::Receiver<bool>,
     ) -> io::Result<Self> {
         let keep_alive = site.load().terms.limits.keep_alive.0;
-        let threshold = Threshold::new(Arc::clone(&site), clock.clone());
+        let threshold = Threshold::new(Arc::clone(&site), clock.clone(), streams.clone());
         let mut accepting = Vec::new();
-        let proxy = Proxy { site: Arc::clone(&site), clock: clock.clone(), metrics };
+        let proxy = Proxy { site: Arc::clone(&site), clock: clock.clone(), metrics, streams };
         let proxy = Edge::new(http(proxy, keep_alive), threshold.clone(), Use::Visitors);
         let listener = tokio::net::TcpListener::from_std(listener)?;
         accepting.push(tokio::spawn(Arc::clone(&proxy).accept(listener, stopping.clone())));

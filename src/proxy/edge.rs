@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::leave::Leave;
+use super::stream::{End, Registry};
 use super::{Site, tls};
 use crate::clock::{Clock, Timestamp};
 
@@ -31,7 +32,8 @@ pub use places::Connections;
 use places::{Entered, Peers};
 pub(super) use streams::{Ongoing, Streams};
 
-/// Whether a forwarded request may go on is looked at this often: a WebSocket ends so soon after its session.
+/// Whether a forwarded request may go on is looked at this often: a WebSocket ends so soon after its session. Whatever
+/// has not ended by the look after that one is cut off.
 const REVIEW: Duration = Duration::from_secs(2);
 /// How long to wait when the system gives no connection, as when there are too many files open.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -43,12 +45,13 @@ pub struct Threshold {
     clock: Clock,
     connections: Connections,
     peers: Peers,
+    streams: Registry,
 }
 
 impl Threshold {
-    /// The threshold of what `site` serves.
-    pub fn new(site: Arc<ArcSwap<Site>>, clock: Clock) -> Self {
-        Self { site, clock, connections: Connections::default(), peers: Peers::default() }
+    /// The threshold of what `site` serves. What stays open is counted in `streams`.
+    pub fn new(site: Arc<ArcSwap<Site>>, clock: Clock, streams: Registry) -> Self {
+        Self { site, clock, connections: Connections::default(), peers: Peers::default(), streams }
     }
 
     /// The open connections, to be waited for.
@@ -242,23 +245,36 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         }
     }
 
+    /// Returns when a forwarded request must be cut off: it was told to end and has not, or cannot end by itself.
     async fn withdrawn(&self, leave: &Leave) {
         loop {
             sleep(REVIEW).await;
-            if !self.may_go_on(leave).await {
+            if leave.end().is_some() {
+                return;
+            }
+            self.review_leave(leave).await;
+            if leave.end().is_some() && !leave.ends_itself() {
                 return;
             }
         }
     }
 
+    /// Withdraws leave that would not be given any more; what goes on is counted from here on.
+    async fn review_leave(&self, leave: &Leave) {
+        match self.may_go_on(leave).await {
+            Ok(()) => leave.lasts(&self.threshold.streams),
+            Err(end) => leave.withdraw(end),
+        }
+    }
+
     /// Whether the visitor's session lives, and what is served by now would let them pass as they are by now. A store
     /// that cannot answer ends nothing.
-    async fn may_go_on(&self, leave: &Leave) -> bool {
+    async fn may_go_on(&self, leave: &Leave) -> Result<(), End> {
         let site = self.threshold.site.load_full();
         let visitor = match leave.pass.visitor() {
             Some(visitor) => match site.credentials.again(visitor).await {
                 Ok(Some(visitor)) => Some(visitor),
-                Ok(None) => return false,
+                Ok(None) => return Err(End::SignedOut),
                 Err(error) => {
                     tracing::warn!(%error, "failed to look the session of an open request up");
                     Some(visitor.clone())
@@ -289,11 +305,13 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         loop {
             sleep(REVIEW).await;
             for ongoing in streams.open() {
-                if ongoing.is_over() {
+                if ongoing.is_over() || ongoing.leave().end().is_some() {
                     return;
                 }
-                if ongoing.has_stalled(self.threshold.clock.now()) || !self.may_go_on(ongoing.leave()).await {
+                if ongoing.has_stalled(self.threshold.clock.now()) {
                     ongoing.end();
+                } else {
+                    self.review_leave(ongoing.leave()).await;
                 }
             }
         }

@@ -105,6 +105,9 @@ pub struct Config {
     /// The time for the application to begin, or to go on with, its answer.
     #[serde(default = "response_timeout")]
     pub response_timeout: Span,
+    /// How long a WebSocket, an event stream, a call or another answer may go on; without a limit where there is none.
+    #[serde(default)]
+    pub max_stream_age: Option<Span>,
     /// Bytes of a request body, in place of what `[limits]` says.
     #[serde(default)]
     pub body_bytes: Option<u64>,
@@ -155,6 +158,8 @@ pub struct Route {
     pub response_timeout: Duration,
     /// How often a request may be sent again.
     pub retries: u32,
+    /// How long an answer may go on, where that has a limit.
+    pub max_stream_age: Option<Duration>,
     /// Bytes of a request body, where it has a limit of its own.
     pub body_bytes: Option<u64>,
     /// What becomes of the path.
@@ -193,6 +198,7 @@ impl Route {
             connect_timeout: config.connect_timeout.0,
             response_timeout: config.response_timeout.0,
             retries: config.retries,
+            max_stream_age: config.max_stream_age.map(|most| most.0),
             body_bytes: config.body_bytes,
             rewrite: PathRewrite::new(config.strip_prefix, &path, config.add_prefix.as_deref().unwrap_or_default()),
             host_header: config.host_header.clone(),

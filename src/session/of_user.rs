@@ -2,7 +2,7 @@
 //! told is that they are there and when they were last used.
 
 use super::id::Key;
-use super::{Sessions, index_name, record_name, used_at_of, used_name};
+use super::{Sessions, index_name, record_name, streams, used_at_of, used_name};
 use crate::clock::Timestamp;
 use crate::identity::Subject;
 use crate::store;
@@ -14,6 +14,8 @@ pub struct Listed {
     pub key: Key,
     /// When it was last used, to within a minute.
     pub used_at: Timestamp,
+    /// How many streams are open under it, as of a few seconds ago.
+    pub streams: usize,
 }
 
 impl Sessions {
@@ -27,7 +29,8 @@ impl Sessions {
             if let Some(note) = self.store.get(&used_name(key)).await?
                 && self.store.get(&record_name(key)).await?.is_some()
             {
-                listed.push(Listed { key, used_at: used_at_of(key, note)? });
+                let streams = streams::noted(&self.store, key).await?;
+                listed.push(Listed { key, used_at: used_at_of(key, note)?, streams });
             }
         }
         listed.sort_by_key(|session| std::cmp::Reverse(session.used_at));

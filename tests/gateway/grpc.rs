@@ -17,7 +17,8 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tower::{Service, service_fn};
 
-use crate::harness::{Gate, SECURE_HOST, closed_port, with_routes};
+use crate::harness::{Gate, PATIENCE, SECURE_HOST, Visitor, closed_port, eventually, with_routes};
+use crate::stream_ends::sign_out;
 use crate::tls::{self, Files};
 
 /// Messages as they are: what they mean is not the gateway's.
@@ -81,6 +82,7 @@ impl Service<http::Request<Body>> for Echo {
             Ok(match request.uri().path() {
                 "/story.Echo/Who" => grpc.unary(service_fn(who), request).await,
                 "/story.Echo/Chat" => grpc.streaming(service_fn(chat), request).await,
+                "/story.Echo/Wait" => std::future::pending().await,
                 _ => grpc.unary(service_fn(fail), request).await,
             })
         })
@@ -102,6 +104,13 @@ async fn fail(_: Request<Bytes>) -> Result<Response<Bytes>, Status> {
 
 /// A gate before the server, and somebody's cookie.
 async fn gate(files: &Files) -> (Gate, String) {
+    let (gate, ada) = signed_in(files).await;
+    let cookie = ada.session_cookie();
+    (gate, format!("__Host-linkgate={cookie}"))
+}
+
+/// A gate before the server, and somebody.
+async fn signed_in(files: &Files) -> (Gate, Visitor) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = listener.local_addr().unwrap();
     tokio::spawn(Server::builder().add_service(Echo).serve_with_incoming(TcpListenerStream::new(listener)));
@@ -124,8 +133,8 @@ allow = {{ roles = ["admin"] }}
 "#
     );
     let gate = tls::gate(files, "", |text| with_routes(&text, &routes)).await;
-    let cookie = gate.signed_in("ada@example.com").await.session_cookie();
-    (gate, format!("__Host-linkgate={cookie}"))
+    let ada = gate.signed_in("ada@example.com").await;
+    (gate, ada)
 }
 
 async fn client(gate: &Gate, files: &Files) -> tonic::client::Grpc<Channel> {
@@ -208,4 +217,34 @@ async fn refusals_have_the_form_that_a_client_reads() {
     ] {
         assert_eq!(call(&mut client, method, cookie).await, Err((code, message.to_owned())), "{method}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_call_ends_as_unauthenticated_when_its_session_is_over() {
+    let files = Files::new();
+    let (gate, mut ada) = signed_in(&files).await;
+    let cookie = format!("__Host-linkgate={}", ada.session_cookie());
+    let mut client = client(&gate, &files).await;
+    client.ready().await.unwrap();
+    let (say, said) = mpsc::channel::<Bytes>(4);
+    let request = with_cookie(ReceiverStream::new(said), &cookie);
+    say.send(Bytes::from_static(b"0")).await.unwrap();
+    let chat = client.streaming(request, PathAndQuery::from_static("/story.Echo/Chat"), Plain).await.unwrap();
+    let mut heard: Streaming<Bytes> = chat.into_inner();
+    assert_eq!(heard.message().await.unwrap().unwrap(), "0");
+    // Another one has no answer yet.
+    let mut other = client.clone();
+    let waiting = tokio::spawn(async move { call(&mut other, "/story.Echo/Wait", &cookie).await });
+    let open = "linkgate_open_streams{kind=\"grpc\"} 2";
+    eventually(async || gate.admin("/metrics").await.body.contains(open)).await;
+
+    sign_out(&mut ada).await;
+    let status = tokio::time::timeout(PATIENCE, heard.message()).await.expect("the call ends").unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "signed_out"));
+    let unanswered = tokio::time::timeout(PATIENCE, waiting).await.expect("the other one as well").unwrap();
+    assert_eq!(unanswered, Err((Code::Unauthenticated, "Sign in to go on.".to_owned())));
+    let again = call(&mut client, "/story.Echo/Who", "").await;
+    assert_eq!(again, Err((Code::Unauthenticated, "Sign in to go on.".to_owned())), "on the same connection");
+    let ended = "linkgate_streams_ended_total{kind=\"grpc\",reason=\"signed_out\"} 2";
+    eventually(async || gate.admin("/metrics").await.body.contains(ended)).await;
 }

@@ -172,6 +172,8 @@ async fn sign_out(connection: &mut Connection, cookie: &str) {
     assert_eq!(answer.await.unwrap().status(), StatusCode::SEE_OTHER);
 }
 
+const LAST_EVENT: &str = "event: linkgate-end\ndata: {\"reason\":\"signed_out\"}\n\n";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_on_which_something_comes_ends_alone_with_its_session() {
     let files = Files::new();
@@ -180,27 +182,52 @@ async fn a_stream_on_which_something_comes_ends_alone_with_its_session() {
     let (mut upstream, mut events) = opened_events(&mut connection, &application, &cookie).await;
     sign_out(&mut connection, &cookie).await;
     let ended = async {
+        let mut last = Bytes::new();
         loop {
             upstream.send("data: 2\n\n").await;
             match timeout(Duration::from_millis(50), events.data()).await {
-                Ok(Some(Ok(chunk))) => events.flow_control().release_capacity(chunk.len()).unwrap(),
-                Ok(Some(Err(error))) => break Some(error),
-                Ok(None) => break None,
+                Ok(Some(Ok(chunk))) => {
+                    events.flow_control().release_capacity(chunk.len()).unwrap();
+                    last = chunk;
+                }
+                Ok(Some(Err(error))) => panic!("{error}"),
+                Ok(None) => break,
                 Err(_) => {}
             }
         }
+        last
     };
-    timeout(PATIENCE, ended).await.expect("the stream ends");
+    assert_eq!(timeout(PATIENCE, ended).await.expect("the stream ends"), LAST_EVENT);
     let (answer, _) = connection.ask(get("/.linkgate/assets/nothing", &[])).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND, "the connection goes on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_stream_takes_its_connection_along_when_its_session_is_over() {
+async fn a_silent_stream_of_events_ends_alone_and_says_why() {
     let files = Files::new();
     let (gate, application, cookie) = played_by_hand(&files).await;
     let mut connection = Connection::open(&gate, &files).await;
-    let (mut upstream, _events) = opened_events(&mut connection, &application, &cookie).await;
+    let (mut upstream, mut events) = opened_events(&mut connection, &application, &cookie).await;
+    sign_out(&mut connection, &cookie).await;
+    let last = timeout(PATIENCE, events.data()).await.expect("something comes").unwrap();
+    assert_eq!(last.unwrap(), LAST_EVENT);
+    assert!(events.data().await.is_none(), "the stream has its end");
+    assert_eq!(upstream.rest().await, "");
+    let (answer, _) = connection.ask(get("/.linkgate/assets/nothing", &[])).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "the connection goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_silent_answer_takes_its_connection_along_when_its_session_is_over() {
+    let files = Files::new();
+    let (gate, application, cookie) = played_by_hand(&files).await;
+    let mut connection = Connection::open(&gate, &files).await;
+    let (answer, _) = connection.begin(get("/slow", &[("cookie", &cookie)]), true).await;
+    let mut upstream = Wire::accept(&application).await;
+    upstream.head().await;
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nfirst").await;
+    let mut body = answer.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "first");
     let eve = signed_in(&gate, "eve@example.com").await;
     let mut other = Connection::open(&gate, &files).await;
     let (mut goes_on, mut hers) = opened_events(&mut other, &application, &eve).await;

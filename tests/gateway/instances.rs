@@ -8,9 +8,11 @@ use linkgate::clock::Clock;
 use linkgate::secret::random_token;
 use linkgate::store::{self, Location, Shared};
 
-use crate::harness::{Answer, Gate, START, Visitor, eventually, mail};
+use crate::harness::{Answer, Gate, HOST, START, Visitor, eventually, mail, with_routes};
 use crate::redis_server::RedisServer;
 use crate::stand_in::{ADA, StandIn, assert_signed_out, visitor};
+use crate::stream_ends::{self, close_of, with_reason};
+use crate::streams;
 
 fn open(location: &str, clock: &Clock) -> Shared {
     let location = Location::try_from(location.to_owned()).unwrap();
@@ -49,6 +51,27 @@ async fn a_session_works_on_every_instance_and_ends_on_all_at_once() {
     // The clock stands still, so only the announcement makes the other one forget.
     eventually(async || there.program().open("/").await.status == StatusCode::UNAUTHORIZED).await;
     assert_signed_out(&there.open("/").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signs_out_on_one_instance_loses_what_is_open_on_another() {
+    let clock = Clock::manual(START);
+    let location = RedisServer::shared().location(random_token().expose());
+    let start = || {
+        let demo = |text: String| with_routes(&text, "[[route]]\nupstream = \"demo\"\n");
+        Gate::on(open(&location, &clock), clock.clone(), demo)
+    };
+    let (one, two) = (start().await, start().await);
+    let mut ada = one.signed_in(ADA).await;
+    let mut there = streams::open(&two, &ada).await;
+    let mut events = two.wire().await;
+    let cookie = ada.session_cookie();
+    events.send(format!("GET /events HTTP/1.1\r\nHost: {HOST}\r\nCookie: linkgate={cookie}\r\n\r\n")).await;
+    events.head().await;
+    stream_ends::sign_out(&mut ada).await;
+    assert_eq!(close_of(&mut there).await, with_reason("signed_out"));
+    let events = events.rest().await;
+    assert!(events.contains("event: linkgate-end\ndata: {\"reason\":\"signed_out\"}\n\n"), "{events}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

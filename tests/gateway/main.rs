@@ -50,6 +50,7 @@ mod smtp_server;
 mod stand_in;
 mod store;
 mod store_outages;
+mod stream_ends;
 mod streams;
 mod targets;
 mod tenants;

@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
 
 use super::{Home, Program};
-use crate::harness::{Visitor, closed_port, configuration, eventually};
+use crate::harness::{Visitor, closed_port, configuration, eventually, with_routes};
 use crate::recorder::Recorder;
 use crate::stand_in::{self, ADA, SEND, SESSION, StandIn, before};
+use crate::stream_ends::{close_of, with_reason};
+use crate::streams::{echo, open_to};
 
 /// What an announcement takes at most; without one, a session would be believed for twice as long.
 const ANNOUNCED: Duration = Duration::from_secs(15);
@@ -41,7 +43,7 @@ async fn sessions_are_listed_and_end_on_a_running_gateway() {
     let id = listed["user_id"].as_str().unwrap();
     let lines = home.run(&["sessions", "list", id]).await.stdout;
     let (first, rest) = lines.split_once('\n').unwrap();
-    assert_eq!(first.split_whitespace().collect::<Vec<_>>().join(" "), "WHERE SESSION BEGAN LAST USED ENDS");
+    assert_eq!(first.split_whitespace().collect::<Vec<_>>().join(" "), "WHERE SESSION BEGAN LAST USED ENDS STREAMS");
     let words: Vec<&str> = rest.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(words, ["gateway", "mosaic"]);
 
@@ -54,6 +56,31 @@ async fn sessions_are_listed_and_end_on_a_running_gateway() {
     assert_eq!(other.program().open("/").await.status, StatusCode::OK, "Bob stays");
     let none = home.run(&["sessions", "list", ADA]).await;
     assert_eq!((none.code, none.stdout), (Some(0), format!("{id}: no sessions\n")));
+}
+
+#[tokio::test]
+async fn open_streams_are_listed_and_end_when_the_session_is_revoked() {
+    let recorder = Recorder::start().await;
+    let text = with_routes(&configuration(recorder.address), "[[route]]\nupstream = \"demo\"\n");
+    let home = Home::with(&text.replace("\"memory\"", "\"sqlite:store.db\""));
+    let program = home.start().await;
+    let (ada, bob) = (program.signed_in(ADA).await, program.signed_in("bob@example.com").await);
+    let mut hers = [open_to(program.address, &ada, "/ws").await, open_to(program.address, &ada, "/ws").await];
+    let mut his = open_to(program.address, &bob, "/ws").await;
+    let listed = async |user| json_of(&home.run(&["sessions", "list", user, "--json"]).await.stdout);
+    let open = async |user| listed(user).await["gateway"][0]["open_streams"].clone();
+    eventually(async || open(ADA).await == 2).await;
+    let lines = home.run(&["sessions", "list", ADA]).await.stdout;
+    assert!(lines.lines().any(|line| line.starts_with("gateway") && line.trim_end().ends_with(" 2")), "{lines}");
+    eventually(async || open("bob@example.com").await == 1).await;
+
+    assert_eq!(home.run(&["sessions", "revoke", ADA, "--yes"]).await.code, Some(0));
+    for socket in &mut hers {
+        assert_eq!(close_of(socket).await, with_reason("signed_out"));
+    }
+    assert!(echo(&mut his, "1").await.is_some(), "Bob stays");
+    drop(his);
+    eventually(async || open("bob@example.com").await == 0).await;
 }
 
 /// Ada at a gateway before the stand-in, whose calls for her lasting name are played as well.
