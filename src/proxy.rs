@@ -210,7 +210,13 @@ impl Proxy {
         let Some(target) = context.target.take() else {
             return Error::e_explain(ErrorType::InternalError, "leave to pass without a target");
         };
-        Ok(Arc::clone(context.leave.insert(Arc::new(Leave::new(pass, target, method, context.client, self.clock.now())))))
+        Ok(Arc::clone(context.leave.insert(Arc::new(Leave::new(
+            pass,
+            target,
+            method,
+            context.client,
+            self.clock.now(),
+        )))))
     }
 
     /// The answer to a request that may not pass.

@@ -61,6 +61,8 @@ async fn a_silent_socket_is_told_why_it_is_closed() {
     eventually(async || metric(&gate, "linkgate_open_streams{kind=\"websocket\"}").await == "1").await;
     let ended = "linkgate_streams_ended_total{kind=\"websocket\",reason=\"signed_out\"}";
     assert_eq!(metric(&gate, ended).await, "1");
+    let verdict = "linkgate_requests_total{status_class=\"1xx\",verdict=\"signed_out\"}";
+    assert_eq!(metric(&gate, verdict).await, "1");
 
     gate.clock.advance(Duration::from_secs(13 * 3600));
     assert_eq!(close_of(&mut stays).await, with_reason("signed_out"), "the session has expired");
@@ -177,6 +179,18 @@ async fn an_event_that_is_under_way_is_finished() {
     assert!(arrived.ends_with(b"\r\n0\r\n\r\n"), "the body has its end");
     let events = text.strip_suffix(LAST_EVENT).expect("the last event says why");
     assert!(!events.is_empty() && events.replace(event, "").is_empty(), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_never_finished_is_cut_off() {
+    let (gate, application, mut ada) = played_by_hand().await;
+    let (mut socket, mut upstream) = opened(&gate, &application, &ada, UPGRADE, UPGRADED).await;
+    let (mut events, mut other_upstream) = opened(&gate, &application, &ada, "", EVENTS).await;
+    upstream.send(b"\x82\x20begun").await;
+    other_upstream.send(chunk("data: begun\n")).await;
+    sign_out(&mut ada).await;
+    assert_eq!(socket.rest_bytes().await, b"\x82\x20begun");
+    assert_eq!(events.rest().await.to_ascii_lowercase(), chunk("data: begun\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
