@@ -172,6 +172,37 @@ async fn sign_out(connection: &mut Connection, cookie: &str) {
     assert_eq!(answer.await.unwrap().status(), StatusCode::SEE_OTHER);
 }
 
+async fn opened_page(connection: &mut Connection, application: &TcpListener, cookie: &str) -> (Wire, RecvStream) {
+    let (answer, _) = connection.begin(get("/slow", &[("cookie", cookie)]), true).await;
+    let mut upstream = Wire::accept(application).await;
+    upstream.head().await;
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nfirst").await;
+    let mut body = answer.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "first");
+    (upstream, body)
+}
+
+/// Has the application send without end; gives the last that comes of it, and how that ends if not well.
+async fn fed(upstream: &mut Wire, mut body: RecvStream) -> (Bytes, Option<h2::Error>) {
+    let mut last = Bytes::new();
+    let ended = async {
+        loop {
+            upstream.send("data: 2\n\n").await;
+            match timeout(Duration::from_millis(50), body.data()).await {
+                Ok(Some(Ok(chunk))) => {
+                    body.flow_control().release_capacity(chunk.len()).unwrap();
+                    last = chunk;
+                }
+                Ok(Some(Err(error))) => break Some(error),
+                Ok(None) => break None,
+                Err(_) => {}
+            }
+        }
+    };
+    let error = timeout(PATIENCE, ended).await.expect("the stream ends");
+    (last, error)
+}
+
 const LAST_EVENT: &str = "event: linkgate-end\ndata: {\"reason\":\"signed_out\"}\n\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -179,25 +210,10 @@ async fn a_stream_on_which_something_comes_ends_alone_with_its_session() {
     let files = Files::new();
     let (gate, application, cookie) = played_by_hand(&files).await;
     let mut connection = Connection::open(&gate, &files).await;
-    let (mut upstream, mut events) = opened_events(&mut connection, &application, &cookie).await;
+    let (mut upstream, events) = opened_events(&mut connection, &application, &cookie).await;
     sign_out(&mut connection, &cookie).await;
-    let ended = async {
-        let mut last = Bytes::new();
-        loop {
-            upstream.send("data: 2\n\n").await;
-            match timeout(Duration::from_millis(50), events.data()).await {
-                Ok(Some(Ok(chunk))) => {
-                    events.flow_control().release_capacity(chunk.len()).unwrap();
-                    last = chunk;
-                }
-                Ok(Some(Err(error))) => panic!("{error}"),
-                Ok(None) => break,
-                Err(_) => {}
-            }
-        }
-        last
-    };
-    assert_eq!(timeout(PATIENCE, ended).await.expect("the stream ends"), LAST_EVENT);
+    let (last, error) = fed(&mut upstream, events).await;
+    assert!(error.is_none() && last == LAST_EVENT, "{last:?} {error:?}");
     let (answer, _) = connection.ask(get("/.linkgate/assets/nothing", &[])).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND, "the connection goes on");
 }
@@ -218,16 +234,24 @@ async fn a_silent_stream_of_events_ends_alone_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_answer_on_which_something_comes_ends_alone_and_does_not_look_whole() {
+    let files = Files::new();
+    let (gate, application, cookie) = played_by_hand(&files).await;
+    let mut connection = Connection::open(&gate, &files).await;
+    let (mut upstream, body) = opened_page(&mut connection, &application, &cookie).await;
+    sign_out(&mut connection, &cookie).await;
+    let (last, error) = fed(&mut upstream, body).await;
+    assert!(error.is_some_and(|error| error.is_reset()) && last == "data: 2\n\n", "{last:?}");
+    let (answer, _) = connection.ask(get("/.linkgate/assets/nothing", &[])).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "the connection goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_silent_answer_takes_its_connection_along_when_its_session_is_over() {
     let files = Files::new();
     let (gate, application, cookie) = played_by_hand(&files).await;
     let mut connection = Connection::open(&gate, &files).await;
-    let (answer, _) = connection.begin(get("/slow", &[("cookie", &cookie)]), true).await;
-    let mut upstream = Wire::accept(&application).await;
-    upstream.head().await;
-    upstream.send("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nfirst").await;
-    let mut body = answer.await.unwrap().into_body();
-    assert_eq!(body.data().await.unwrap().unwrap(), "first");
+    let (mut upstream, _body) = opened_page(&mut connection, &application, &cookie).await;
     let eve = signed_in(&gate, "eve@example.com").await;
     let mut other = Connection::open(&gate, &files).await;
     let (mut goes_on, mut hers) = opened_events(&mut other, &application, &eve).await;
