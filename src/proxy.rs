@@ -31,6 +31,7 @@ pub mod access;
 mod bridge;
 pub mod canonical;
 mod challenge;
+pub mod cors;
 mod decision;
 pub mod edge;
 mod handshake;
@@ -48,6 +49,7 @@ pub mod tls;
 pub mod upstream;
 
 use access::Pass;
+use cors::Cors;
 use decision::{Asked, Decision, Target};
 use edge::Ongoing;
 use handshake::is_websocket;
@@ -152,6 +154,11 @@ impl Context {
         self.target().map_or_else(|| self.site.terms.public_url.clone(), |target| self.site.origin(&target.host))
     }
 
+    /// What the route says to pages of other sites.
+    fn cors(&self) -> Option<&Cors> {
+        self.target()?.route.as_ref()?.cors.as_ref()
+    }
+
     fn request_id(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()
     }
@@ -226,7 +233,7 @@ impl Proxy {
         let target = context.target().map_or_else(|| "/".to_owned(), |target| target.path_and_query.clone());
         let refuser = site.refuser(&origin, &request_id, self.clock.now());
         let refused = Refused { refuser, hosts: &site.hosts, request, target: &target };
-        match decision {
+        let mut answer = match decision {
             Decision::SignIn { takes_tokens } => {
                 context.verdict = "sign_in_required";
                 let mut answer = refused.sign_in();
@@ -252,6 +259,12 @@ impl Proxy {
                 }
                 answer
             }
+            Decision::Preflight(answer) => {
+                context.verdict = "preflight";
+                let mut answer = answer.body(Body::empty()).unwrap_or_default();
+                answer::dress(answer.headers_mut(), &request_id, &origin);
+                return answer;
+            }
             Decision::Refuse(refusal @ Refusal::InvalidToken { .. }) => {
                 context.verdict = refusal.code();
                 let mut answer = refused.refuser.answer(refusal, &request.headers);
@@ -274,7 +287,18 @@ impl Proxy {
                 context.verdict = "portal";
                 refused.refuser.answer(Refusal::NotFound, &request.headers)
             }
+        };
+        // Pages that may read the application's answers may read why there is none.
+        if let Some(cors) = context.cors() {
+            let (theirs, ours) = cors.answer(&request.headers, answer.headers());
+            for name in theirs {
+                answer.headers_mut().remove(name);
+            }
+            for (name, value) in ours {
+                answer.headers_mut().append(name, value);
+            }
         }
+        answer
     }
 
     /// The answer to another proxy about a request that it forwards itself.
@@ -533,6 +557,13 @@ impl ProxyHttp for Proxy {
         // Before ours, so that none of ours can be changed.
         changes.map_or(Ok(()), |changes| changes.apply_to_response(response))?;
         headers::drop_own_cookies(response)?;
+        if let Some(cors) = context.cors() {
+            let (theirs, ours) = cors.answer(&session.req_header().headers, &response.headers);
+            theirs.iter().for_each(|name| drop(response.remove_header(name)));
+            for (name, value) in ours {
+                response.append_header(name, value)?;
+            }
+        }
         if response.status.is_informational() && response.status != 101 {
             return Ok(());
         }

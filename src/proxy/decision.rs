@@ -10,6 +10,7 @@ use pingora::proxy::Session;
 
 use super::access::{self, Access, Facts, Pass, Verdict};
 use super::canonical::{self, CanonicalPath, Malformed};
+use super::cors;
 use super::handshake::{check_upgrade, is_websocket};
 use super::objected::Objected;
 use super::route::{self, Route};
@@ -28,11 +29,15 @@ pub(super) struct Target {
     pub(super) path: CanonicalPath,
     /// Path and query, as the upstream gets them.
     pub(super) path_and_query: String,
+    /// The route, once it is found.
+    pub(super) route: Option<Arc<Route>>,
 }
 
 /// What becomes of a request that no upstream hears of.
 pub(super) enum Decision {
     Portal,
+    /// A browser asks what a page of another site may do, and this is what.
+    Preflight(http::response::Builder),
     /// Nobody is signed in; by tokens too, where the route takes them.
     SignIn {
         takes_tokens: bool,
@@ -82,6 +87,7 @@ impl Site {
     pub(super) async fn decide_about(&self, asked: Asked<'_>, target: &mut Option<Target>) -> Result<Pass, Decision> {
         let target = target.insert(self.terms.read(asked.request)?);
         let route = self.terms.route(asked.request, target)?;
+        target.route = Some(Arc::clone(&route));
         let visitor = self.visitor(&route, asked.request, target).await?;
         self.terms.judge(&route, asked, target, visitor)
     }
@@ -128,7 +134,7 @@ impl Terms {
             Some(query) => format!("{}?{query}", path.as_str()),
             None => path.as_str().to_owned(),
         };
-        Ok(Target { authority: written(&authority), host: authority.host, path, path_and_query })
+        Ok(Target { authority: written(&authority), host: authority.host, path, path_and_query, route: None })
     }
 
     /// The route that a request is for.
@@ -139,6 +145,9 @@ impl Terms {
         if let Some(ours) = own_path(target) {
             return Err(if ours { Decision::Portal } else { Refusal::NotFound.into() });
         }
+        if let Some(preflight) = self.preflight(request, target) {
+            return Err(preflight);
+        }
         let route = match self.routes.find(&target.host, &target.path, &request.method) {
             route::Found::Route(route) => Arc::clone(route),
             route::Found::OtherMethods(allowed) => return Err(Decision::OtherMethods(allowed)),
@@ -146,6 +155,15 @@ impl Terms {
         };
         check_upgrade(request)?;
         Ok(route)
+    }
+
+    /// What a browser is told that asks on behalf of a page, ahead of a request that it would send without a visitor's
+    /// doing: nobody needs to be signed in for that. Routes that say nothing to other sites have it forwarded.
+    fn preflight(&self, request: &RequestHeader, target: &Target) -> Option<Decision> {
+        let method = cors::preflight_method(&request.method, &request.headers)?;
+        let route::Found::Route(route) = self.routes.find(&target.host, &target.path, &method) else { return None };
+        let answer = route.cors.as_ref()?.preflight(&request.headers);
+        Some(answer.map_or_else(|| Refusal::ForeignOrigin.into(), Decision::Preflight))
     }
 
     /// Whether `visitor` may have what a request is for. It asks nobody, so it can be explained.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Mode, Policy, PublicRule, Rule};
+use super::cors::{self, Cors};
 use super::upstream::setting::{Balance, HealthSetting, Servers, TlsSetting};
 use super::upstream::tls::{BadTls, Tls};
 use super::upstream::url::UpstreamUrl;
@@ -78,6 +79,9 @@ pub struct Config {
     /// Whether programs may show a token in place of a cookie.
     #[serde(default)]
     pub bearer: bool,
+    /// Which pages of other sites may read its answers; without it the application says that.
+    #[serde(default, deserialize_with = "setting::optional_table")]
+    pub cors: Option<cors::Config>,
     /// Which of the signed-in visitors may pass: whom any of the rules fits; every one of them where there are none.
     #[serde(default, deserialize_with = "setting::optional_tables")]
     pub allow: Option<Vec<Rule>>,
@@ -168,6 +172,8 @@ pub struct Route {
     pub host_header: HostHeader,
     /// Whether programs may show a token in place of a cookie.
     pub bearer: bool,
+    /// What is said to pages of other sites, where the gateway says it.
+    pub cors: Option<Cors>,
     /// Whether another proxy forwards its requests.
     pub is_forwarded_elsewhere: bool,
     /// What is changed about the fields that the upstream gets.
@@ -191,6 +197,7 @@ impl Route {
         Ok(Self {
             is_forwarded_elsewhere,
             bearer: config.bearer,
+            cors: config.cors.as_ref().map(Cors::new),
             name: format!("{host}{}", if path.is_empty() { "/" } else { &path }),
             policy: Policy::new(config, &path),
             upstream: upstreams.find(definition, tls.unwrap_or_default()),

@@ -89,7 +89,7 @@ fn the_reference_runs_as_it_stands() {
 }
 
 /// Every table of the file: how a wrong name gets into it, and the header below which its settings stand.
-const TABLES: [(&str, &str); 26] = [
+const TABLES: [(&str, &str); 27] = [
     ("zz = 0\n{LEAST}", ""),
     ("{LEAST}[tls]\ncertificate = 'x'\nzz = 0", "# [tls]"),
     ("{LEAST}[[tls.additional]]\ncertificate = 'x'\nzz = 0", "# [[tls.additional]]"),
@@ -115,6 +115,7 @@ const TABLES: [(&str, &str); 26] = [
     ("{LEAST}[route.response_headers]\nzz = 0", "[[route]]"),
     ("{LEAST}[[route]]\npath = '/x'\nupstream = [{ url = 'demo', zz = 0 }]", "[[route]]"),
     ("{LEAST}[route.health]\nzz = 0", "# [route.health]"),
+    ("{LEAST}[route.cors]\nzz = 0", "# [route.cors]"),
     ("{LEAST}[route.upstream_tls]\nzz = 0", "# [route.upstream_tls]"),
 ];
 

@@ -12,6 +12,7 @@ mod callback;
 mod codes;
 mod config;
 mod cookies;
+mod cors;
 mod failing_store;
 mod flow;
 mod forward_auth;

@@ -6,6 +6,7 @@ use url::Host;
 
 use super::{Check, Purpose};
 use crate::origin::{Authority, Origin};
+use crate::proxy::cors::CorsOrigin;
 use crate::proxy::route::{Config, HostPattern, RouteMethod};
 
 impl Check<'_> {
@@ -26,6 +27,7 @@ impl Check<'_> {
             self.upstream(&key, route);
             self.rewriting(&key, route);
             self.access(&key, route);
+            self.cors(&key, route);
             let (Some(host), Some(path)) = (host, path) else { continue };
             let others: &mut Vec<(String, Option<&[RouteMethod]>)> = seen.entry((host, path)).or_default();
             let methods = route.methods.as_deref();
@@ -37,6 +39,20 @@ impl Check<'_> {
             } else {
                 others.push((key, methods));
             }
+        }
+    }
+
+    fn cors(&mut self, route: &str, config: &Config) {
+        let Some(cors) = &config.cors else { return };
+        let key = |name: &str| format!("{route}.cors.{name}");
+        if cors.origins.is_empty() && !self.is_broken(&key("origins")) {
+            let hint = "name it as browsers send it, like \"https://app.example.com\"";
+            self.refuse(&key("origins"), "names no site", hint);
+        }
+        // Every site could read what is a visitor's own.
+        if cors.credentials && cors.origins.contains(&CorsOrigin::Any) {
+            let hint = "name the sites in `origins`, or take `credentials` out";
+            self.refuse(&key("credentials"), "is not for every site there is", hint);
         }
     }
 
