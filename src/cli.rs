@@ -12,7 +12,9 @@ use crate::config::{Config, Problems, Purpose};
 
 mod administration;
 mod check;
+mod difference;
 mod doctor;
+mod explain;
 mod health;
 mod import;
 mod keys;
@@ -48,6 +50,17 @@ enum Command {
         /// Check it for `linkgate issuer`
         #[arg(long)]
         issuer: bool,
+    },
+    /// Say what would become of a request, and which lines of the configuration say so
+    Explain(explain::Arguments),
+    /// Say in words what another configuration would change
+    Diff {
+        /// The other configuration
+        #[arg(value_name = "NEW")]
+        new: PathBuf,
+        /// Print one JSON object instead of lines
+        #[arg(long)]
+        json: bool,
     },
     /// Look after the issuer's signing keys
     Keys {
@@ -90,6 +103,8 @@ pub fn main() -> ExitCode {
         Command::Check { json, issuer } => {
             check::check(config, if issuer { Purpose::IssuerAlone } else { Purpose::Gateway }, json)
         }
+        Command::Explain(arguments) => explain::explain(config, &arguments),
+        Command::Diff { new, json } => difference::difference(config, &new, json),
         Command::Keys { command } => keys::keys(config, &command),
         Command::Health => health::health(config),
         Command::Doctor { json } => doctor::doctor(config, json),

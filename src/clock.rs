@@ -42,6 +42,11 @@ impl Timestamp {
         Some(Self(moment.as_millisecond()))
     }
 
+    /// The moment that RFC 3339 writes so: `2026-05-04T10:20:30Z`, or with an offset in place of the `Z`.
+    pub fn from_rfc_3339(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|moment| Self(moment.as_millisecond()))
+    }
+
     /// Milliseconds since the epoch.
     pub const fn unix_millis(self) -> i64 {
         self.0
@@ -161,6 +166,16 @@ mod tests {
         assert_eq!(read.map(|moment| moment.to_string()).as_deref(), Some("2026-10-21T07:28:00Z"));
         for wrong in ["", "17", "yesterday", "Wed, 41 Oct 2026 07:28:00 GMT", "2026-10-21T07:28:00Z"] {
             assert_eq!(Timestamp::from_http_date(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rfc_3339_is_read() {
+        let read = |text| Timestamp::from_rfc_3339(text).map(Timestamp::unix_seconds);
+        assert_eq!(read("1970-01-01T00:01:00Z"), Some(60));
+        assert_eq!(read("1970-01-01T01:00:00+01:00"), Some(0));
+        for wrong in ["", "now", "1970-01-01", "1970-01-01T00:01:00", "60"] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 

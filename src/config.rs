@@ -86,6 +86,8 @@ pub struct Config {
     #[serde(skip)]
     pub contents: Contents,
     #[serde(skip)]
+    lines: place::Lines,
+    #[serde(skip)]
     warnings: Vec<Problem>,
 }
 
@@ -227,10 +229,22 @@ impl Config {
             Some(public_url) if problems.is_empty() => {
                 let mut config = settings.into_config(public_url, directory, path.to_owned(), findings.warnings);
                 config.contents = Contents::of(&config, text);
+                config.lines = places.of_routes();
                 Ok(config)
             }
             _ => Err(Problems::new(problems)),
         }
+    }
+
+    /// The line on which a part of a route begins, by its dotted name: `route[1].allow[0]`.
+    pub fn line(&self, key: &str) -> Option<usize> {
+        self.lines.find(key)
+    }
+
+    /// What a setting says, as it could stand in the file.
+    pub fn said(&self, key: &str) -> Option<String> {
+        let pointer = format!("/{}", key.replace(['.', '['], "/").replace(']', ""));
+        self.values().pointer(&pointer).map(difference::shown)
     }
 
     /// The same as values, by section.
@@ -271,6 +285,7 @@ impl Settings {
             directory,
             file,
             contents: Contents::default(),
+            lines: place::Lines::default(),
             warnings,
         };
         // The parts know nothing of where the file is.

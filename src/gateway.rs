@@ -31,6 +31,7 @@ pub mod administration;
 mod alone;
 mod demo;
 mod embedded;
+pub mod explain;
 mod front;
 mod late;
 mod parts;

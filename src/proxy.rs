@@ -34,6 +34,7 @@ mod challenge;
 pub mod cors;
 mod decision;
 pub mod edge;
+pub mod explain;
 mod handshake;
 pub mod headers;
 mod leave;
@@ -53,14 +54,13 @@ use cors::Cors;
 use decision::{Asked, Decision, Target};
 use edge::Ongoing;
 use handshake::is_websocket;
-use headers::Provenance;
 use leave::Leave;
 use objected::Objected;
 use question::Question;
 use refusal::Refused;
-use route::HostHeader;
 pub use site::Site;
 use stream::{End, Kind, VisitorsEnd};
+use terms::Source;
 pub use terms::Terms;
 use upstream::Attempts;
 
@@ -233,9 +233,9 @@ impl Proxy {
         let target = context.target().map_or_else(|| "/".to_owned(), |target| target.path_and_query.clone());
         let refuser = site.refuser(&origin, &request_id, self.clock.now());
         let refused = Refused { refuser, hosts: &site.hosts, request, target: &target };
+        context.verdict = decision.verdict();
         let mut answer = match decision {
             Decision::SignIn { takes_tokens } => {
-                context.verdict = "sign_in_required";
                 let mut answer = refused.sign_in();
                 if takes_tokens && answer.status() == http::StatusCode::UNAUTHORIZED {
                     challenge::ask_for_token(&mut answer, &request.headers);
@@ -243,14 +243,12 @@ impl Proxy {
                 answer
             }
             Decision::StepUp(objected, max_age) => {
-                context.verdict = "step_up_required";
                 objected.note(&request_id, &self.metrics);
                 let by_token = objected.visitor().is_some_and(|visitor| visitor.session().is_none());
                 context.objected = Some(objected);
                 if by_token { challenge::ask_for_recent_token(&refused, max_age) } else { refused.step_up(max_age) }
             }
             Decision::NoAccess(objected) => {
-                context.verdict = "no_access";
                 objected.note(&request_id, &self.metrics);
                 let by_token = objected.visitor().is_some_and(|visitor| visitor.session().is_none());
                 let mut answer = refused.no_access(context.objected.insert(objected));
@@ -260,33 +258,23 @@ impl Proxy {
                 answer
             }
             Decision::Preflight(answer) => {
-                context.verdict = "preflight";
                 let mut answer = answer.body(Body::empty()).unwrap_or_default();
                 answer::dress(answer.headers_mut(), &request_id, &origin);
                 return answer;
             }
             Decision::Refuse(refusal @ Refusal::InvalidToken { .. }) => {
-                context.verdict = refusal.code();
                 let mut answer = refused.refuser.answer(refusal, &request.headers);
                 challenge::ask_for_password(&mut answer, &request.headers);
                 answer
             }
-            Decision::Refuse(refusal) => {
-                context.verdict = refusal.code();
-                refused.refuser.answer(refusal, &request.headers)
-            }
+            Decision::Refuse(refusal) => refused.refuser.answer(refusal, &request.headers),
             Decision::OtherMethods(allowed) => {
-                let refusal = Refusal::Status(405);
-                context.verdict = refusal.code();
-                let mut answer = refused.refuser.answer(refusal, &request.headers);
+                let mut answer = refused.refuser.answer(Refusal::Status(405), &request.headers);
                 answer.headers_mut().insert(header::ALLOW, allowed);
                 answer
             }
             // The portal's paths are served by whoever has a connection of the visitor's.
-            Decision::Portal => {
-                context.verdict = "portal";
-                refused.refuser.answer(Refusal::NotFound, &request.headers)
-            }
+            Decision::Portal => refused.refuser.answer(Refusal::NotFound, &request.headers),
         };
         // Pages that may read the application's answers may read why there is none.
         if let Some(cors) = context.cors() {
@@ -322,7 +310,7 @@ impl Proxy {
         let mut answer = match site.decide_about(asked, &mut context.target).await {
             Ok(pass) => {
                 let leave = self.let_pass(context, pass, request.method.clone())?;
-                context.verdict = "allowed";
+                context.verdict = decision::ALLOWED;
                 self.write_headers(&mut request, context, &leave, None)?;
                 question.allow(&request, &site.terms.managed)
             }
@@ -348,20 +336,9 @@ impl Proxy {
         leave: &Leave,
         certificate: Option<&tls::ClientCertificate>,
     ) -> pingora::Result<()> {
-        let (route, target) = (leave.pass.route(), leave.target());
-        let provenance = Provenance {
-            client: context.client,
-            scheme: context.site.terms.public_url.scheme.as_str(),
-            authority: &target.authority,
-            host: match &route.host_header {
-                HostHeader::Keep => None,
-                HostHeader::Upstream => context.attempts.authority(),
-                HostHeader::Named(host) => Some(host),
-            },
-            request_id: &context.request_id,
-            certificate,
-        };
-        headers::write(request, &context.site.terms.managed, &leave.pass, &provenance)
+        let server = context.attempts.authority();
+        let source = Source { client: context.client, server, request_id: &context.request_id, certificate };
+        context.site.terms.write_headers(request, &leave.pass, leave.target(), &source)
     }
 
     fn peer(session: &Session) -> SocketAddr {

@@ -13,6 +13,7 @@ use super::Config;
 mod route;
 mod words;
 
+pub(super) use words::shown;
 use words::{Subject, Way, label};
 
 /// One thing that is different.

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -146,6 +147,12 @@ impl<'t> Places<'t> {
         self.entries.get(path).map(|entry| line_and_column(self.text, entry.value.start).0)
     }
 
+    /// The lines of everything about routes, to be spoken of later.
+    pub(super) fn of_routes(&self) -> Lines {
+        let routes = self.entries.iter().filter(|(path, _)| path.starts_with("route["));
+        Lines(Arc::new(routes.filter_map(|(path, _)| Some((path.clone(), self.line(path)?))).collect()))
+    }
+
     /// The value as it is written, cut and on one line, unless it may hold a secret.
     fn seen(&self, path: &str, entry: &Entry) -> Option<String> {
         const LONGEST: usize = 80;
@@ -164,6 +171,17 @@ impl<'t> Places<'t> {
             seen.push('…');
         }
         Some(seen)
+    }
+}
+
+/// Lines of settings, by their dotted names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lines(Arc<BTreeMap<String, usize>>);
+
+impl Lines {
+    /// The line of a setting. One rule may stand alone, without a list around it.
+    pub(super) fn find(&self, path: &str) -> Option<usize> {
+        self.0.get(path).or_else(|| self.0.get(path.strip_suffix("[0]")?)).copied()
     }
 }
 

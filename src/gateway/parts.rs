@@ -142,14 +142,7 @@ impl Parts {
         let guests = ground.issuer.as_ref().map(|(_, pages)| pages.clone()).unwrap_or_default();
         Ok(Site {
             content_policy: refusal::content_policy(&hosts),
-            terms: Terms {
-                public_url: config.public_url.clone(),
-                routes: Table::new(&config.route, &config.public_url, &ground.upstreams)?,
-                managed: Managed::new(&Plan::new(&config.identity_headers)?),
-                limits: config.limits.clone(),
-                oauth2_proxy_paths: config.oauth2_proxy_paths,
-                trusted_proxies: config.trusted_proxies.clone(),
-            },
+            terms: Arc::new(terms(config, &ground.upstreams)?),
             credentials: Arc::clone(&self.credentials),
             portal: self.portal.router(guests),
             portal_elsewhere: self.portal.router_elsewhere(),
@@ -194,9 +187,7 @@ impl Ground {
             jar: Jar::new(config.public_url.is_secure()),
             tasks: self.tasks.clone(),
         };
-        let admission =
-            Admission { allow: config.sign_in.allow.clone(), identifier: config.sign_in.identifier.clone() };
-        Ok(Sessions::new(parts, &config.session, admission))
+        Ok(Sessions::new(parts, &config.session, admission(config)))
     }
 
     fn credentials(
@@ -238,6 +229,26 @@ impl Ground {
         let (readiness, store) = (self.readiness.clone(), Arc::clone(&self.store));
         Background::spawn(watch_readiness(readiness, store, mosaic.clone(), self.closing.clone()))
     }
+}
+
+/// What requests are judged by, with upstreams out of `upstreams`.
+///
+/// # Errors
+/// When a route or a header of one's own cannot be used.
+pub(super) fn terms(config: &Config, upstreams: &Upstreams) -> Result<Terms, Error> {
+    Ok(Terms {
+        public_url: config.public_url.clone(),
+        routes: Table::new(&config.route, &config.public_url, upstreams)?,
+        managed: Managed::new(&Plan::new(&config.identity_headers)?),
+        limits: config.limits.clone(),
+        oauth2_proxy_paths: config.oauth2_proxy_paths,
+        trusted_proxies: config.trusted_proxies.clone(),
+    })
+}
+
+/// Who may have a session.
+pub(super) fn admission(config: &Config) -> Admission {
+    Admission { allow: config.sign_in.allow.clone(), identifier: config.sign_in.identifier.clone() }
 }
 
 fn tls_of(config: &Config) -> Result<Option<Arc<tls::Server>>, Error> {

@@ -65,6 +65,11 @@ impl Running {
 }
 
 impl Reloaded {
+    /// What a gateway with the configuration `running` would make of `wanted`.
+    pub fn expected(running: &Config, wanted: &Config) -> Self {
+        Self::new(running, &waiting::held(running, wanted), wanted)
+    }
+
     /// From `running` to `config`, which has of `wanted` what can be had now.
     pub(super) fn new(running: &Config, config: &Config, wanted: &Config) -> Self {
         Self { applied: difference(running, config), waiting: difference(config, wanted) }

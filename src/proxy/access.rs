@@ -22,7 +22,7 @@ mod rule;
 
 pub use claim::{ClaimTest, Part};
 pub use hours::{BadTimeOfDay, Hours, TimeOfDay};
-pub use policy::{Judgement, Mode, Objection, Policy, Reason, Told};
+pub use policy::{Judgement, Mode, Objection, Opening, Policy, Reason, Told};
 pub use public::{BadMethod, BadPublicPath, PublicMethod, PublicPath, PublicRule};
 pub use rule::Rule;
 
@@ -62,7 +62,8 @@ pub struct Who<'a> {
 }
 
 impl<'a> Who<'a> {
-    fn of(visitor: &'a Visitor) -> Self {
+    /// A visitor.
+    pub fn of(visitor: &'a Visitor) -> Self {
         Self { identity: visitor.identity(), signed_in_at: visitor.signed_in_at() }
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
@@ -33,6 +33,9 @@ pub(super) struct Target {
     pub(super) route: Option<Arc<Route>>,
 }
 
+/// The word in logs and metrics for a request that another proxy may forward.
+pub(super) const ALLOWED: &str = "allowed";
+
 /// What becomes of a request that no upstream hears of.
 pub(super) enum Decision {
     Portal,
@@ -47,6 +50,43 @@ pub(super) enum Decision {
     Refuse(Refusal),
     /// The route is for other methods, which are these.
     OtherMethods(HeaderValue),
+}
+
+impl Decision {
+    /// The word for it in logs and metrics.
+    pub(super) const fn verdict(&self) -> &'static str {
+        match self {
+            Self::Portal => "portal",
+            Self::Preflight(_) => "preflight",
+            Self::SignIn { .. } => Refusal::SignInRequired.code(),
+            Self::StepUp(_, max_age) => Refusal::StepUpRequired { max_age: *max_age }.code(),
+            Self::NoAccess(_) => Refusal::NoAccess.code(),
+            Self::Refuse(refusal) => refusal.code(),
+            Self::OtherMethods(_) => Refusal::Status(405).code(),
+        }
+    }
+
+    /// The status that a program is answered with; the portal chooses its own.
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        let refusal = match self {
+            Self::Portal => return None,
+            Self::Preflight(_) => return Some(StatusCode::NO_CONTENT),
+            Self::SignIn { .. } => Refusal::SignInRequired,
+            Self::StepUp(_, max_age) => Refusal::StepUpRequired { max_age: *max_age },
+            Self::NoAccess(_) => Refusal::NoAccess,
+            Self::Refuse(refusal) => *refusal,
+            Self::OtherMethods(_) => Refusal::Status(405),
+        };
+        Some(refusal.status())
+    }
+
+    /// What the rules have against the request.
+    pub(super) const fn objected(&self) -> Option<&Objected> {
+        match self {
+            Self::StepUp(objected, _) | Self::NoAccess(objected) => Some(objected),
+            _ => None,
+        }
+    }
 }
 
 impl From<Malformed> for Decision {

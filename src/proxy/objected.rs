@@ -51,6 +51,14 @@ impl Objected {
         &self.route.name
     }
 
+    pub(super) fn of_route(&self) -> &Route {
+        &self.route
+    }
+
+    pub(super) const fn objection(&self) -> Objection {
+        self.objection
+    }
+
     pub(super) const fn reason(&self) -> &'static str {
         self.objection.reason.code()
     }

@@ -146,6 +146,8 @@ impl Config {
 /// A part of the site, with the application that serves it.
 #[derive(Debug)]
 pub struct Route {
+    /// Its place among the routes of gateway.toml.
+    pub number: usize,
     /// Host and path, for logs: `app.example.com/admin`.
     pub name: String,
     /// The path it serves, without a slash at its end; empty for all of the host.
@@ -183,7 +185,7 @@ pub struct Route {
 }
 
 impl Route {
-    fn new(config: &Config, host: &HostPattern, upstreams: &Upstreams) -> Result<Self, BadTls> {
+    fn new(number: usize, config: &Config, host: &HostPattern, upstreams: &Upstreams) -> Result<Self, BadTls> {
         let path = config.path.as_deref().unwrap_or("/").trim_end_matches('/').to_owned();
         let definition = Definition {
             servers: config.upstream.clone().unwrap_or(Servers(Vec::new())),
@@ -195,6 +197,7 @@ impl Route {
         let tls = config.upstream_tls.as_ref().map(|tls| Tls::read(tls, Path::new(""))).transpose()?;
         let is_forwarded_elsewhere = definition.servers.0.iter().any(|server| server.url == UpstreamUrl::FrontProxy);
         Ok(Self {
+            number,
             is_forwarded_elsewhere,
             bearer: config.bearer,
             cors: config.cors.as_ref().map(Cors::new),
@@ -213,6 +216,11 @@ impl Route {
             response_headers: config.response_headers.clone().unwrap_or_default(),
             path,
         })
+    }
+
+    /// Its name as a setting: `route[1]`.
+    pub fn key(&self) -> String {
+        format!("route[{}]", self.number)
     }
 
     /// Whether the route is for requests of this method.

@@ -18,7 +18,7 @@ use crate::session::Place;
 /// Hosts, routes and rules, with the pages and sessions that go with them.
 pub struct Site {
     /// What is served where, and to whom.
-    pub terms: Terms,
+    pub terms: Arc<Terms>,
     /// Whatever a request can show.
     pub credentials: Arc<Credentials>,
     /// Everything under `/.linkgate/` on the host of `public_url`.
@@ -40,7 +40,7 @@ pub struct Site {
 impl Site {
     /// Whether `address` is that of a proxy of ours.
     pub(super) fn is_trusted(&self, address: IpAddr) -> bool {
-        self.terms.trusted_proxies.iter().any(|network| network.contains(&address.to_canonical()))
+        self.terms.trusts(address)
     }
 
     /// Whether `address` is that of a balancer that speaks the PROXY protocol.

@@ -1,10 +1,17 @@
 //! What requests are judged by: everything about a decision that comes from gateway.toml.
 
+use std::net::IpAddr;
+
+use http::HeaderValue;
 use ipnet::IpNet;
+use pingora::http::RequestHeader;
 
 use super::Limits;
-use super::headers::Managed;
-use super::route::{Route, Table};
+use super::access::Pass;
+use super::decision::Target;
+use super::headers::{self, Managed, Provenance};
+use super::route::{HostHeader, Route, Table};
+use super::tls::ClientCertificate;
 use crate::origin::Origin;
 
 /// Hosts, routes and limits.
@@ -24,8 +31,49 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// Whether `address` is that of a proxy of ours.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&address.to_canonical()))
+    }
+
     /// The limit of a request body: that of the route, or else of all.
     pub(super) fn most_body_bytes(&self, route: &Route) -> Option<u64> {
         route.body_bytes.or(self.limits.body_bytes)
     }
+
+    /// Makes the header fields of a request that may pass what the upstream gets.
+    pub(super) fn write_headers(
+        &self,
+        request: &mut RequestHeader,
+        pass: &Pass,
+        target: &Target,
+        source: &Source<'_>,
+    ) -> pingora::Result<()> {
+        let route = pass.route();
+        let provenance = Provenance {
+            client: source.client,
+            scheme: self.public_url.scheme.as_str(),
+            authority: &target.authority,
+            host: match &route.host_header {
+                HostHeader::Keep => None,
+                HostHeader::Upstream => source.server,
+                HostHeader::Named(host) => Some(host),
+            },
+            request_id: source.request_id,
+            certificate: source.certificate,
+        };
+        headers::write(request, &self.managed, pass, &provenance)
+    }
+}
+
+/// What is known of a request's way, beyond the request.
+pub(super) struct Source<'a> {
+    /// The visitor's address.
+    pub(super) client: IpAddr,
+    /// Host and port of the server that it goes to.
+    pub(super) server: Option<&'a HeaderValue>,
+    /// The name of the request in every log.
+    pub(super) request_id: &'a HeaderValue,
+    /// What the visitor showed in TLS.
+    pub(super) certificate: Option<&'a ClientCertificate>,
 }

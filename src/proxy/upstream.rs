@@ -53,6 +53,16 @@ pub struct Definition {
 }
 
 impl Upstream {
+    /// Where its servers are.
+    pub fn servers(&self) -> impl Iterator<Item = &UpstreamUrl> {
+        self.servers.iter().map(|server| &server.url)
+    }
+
+    /// Host and port of each of them.
+    pub fn authorities(&self) -> impl Iterator<Item = &HeaderValue> {
+        self.servers.iter().map(|server| &server.authority)
+    }
+
     /// The server whose turn it is, of those that are not `spent`: one that works, or, where none does, any.
     fn choose(&self, spent: &[usize], now: Timestamp) -> Option<usize> {
         let is_left = |server: usize| !spent.contains(&server);

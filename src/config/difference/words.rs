@@ -116,7 +116,7 @@ pub(super) fn label(member: &Value) -> String {
 }
 
 /// A value as it could stand in the file; what is not set in a table is left out.
-pub(super) fn shown(value: &Value) -> String {
+pub(in crate::config) fn shown(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),
         Value::String(text) if text.is_empty() || text.contains(char::is_whitespace) => value.to_string(),

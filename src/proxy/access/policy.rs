@@ -86,6 +86,15 @@ pub struct Told<'a> {
     pub text: Option<&'a str>,
 }
 
+/// What makes a part of a route public.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// The rule at this place of `public`.
+    Rule(usize),
+    /// `public_browser_files`.
+    BrowserFiles,
+}
+
 /// What the rules come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
@@ -117,9 +126,19 @@ impl Policy {
 
     /// The access to one path by one method: that of the route, or public where a public rule opens it.
     pub fn access_to(&self, method: &Method, path: &CanonicalPath) -> Access {
-        let is_open = self.public.iter().any(|rule| rule.opens(method, path))
-            || self.browser_files.as_ref().is_some_and(|base| is_browser_file(base, method, path));
-        if is_open { Access::Public } else { self.access }
+        if self.opening(method, path).is_some() { Access::Public } else { self.access }
+    }
+
+    /// What opens a path to everybody.
+    pub fn opening(&self, method: &Method, path: &CanonicalPath) -> Option<Opening> {
+        let rule = self.public.iter().position(|rule| rule.opens(method, path)).map(Opening::Rule);
+        let is_file = |base: &String| is_browser_file(base, method, path);
+        rule.or_else(|| self.browser_files.as_ref().filter(|base| is_file(base)).map(|_| Opening::BrowserFiles))
+    }
+
+    /// The place of the first allow rule that lets somebody pass.
+    pub fn allowing(&self, client: IpAddr, who: Who<'_>, now: Timestamp) -> Option<usize> {
+        self.allow.as_ref()?.iter().position(|rule| rule.objection(client, who, now).is_none())
     }
 
     /// What comes of a request from `client` by somebody or, where nobody is signed in, by anybody. Where access is

@@ -39,10 +39,10 @@ impl Table {
     /// When a file of certificates cannot be used any more. (`check` finds that, and more, with its place.)
     pub fn new(routes: &[Config], public_url: &Origin, upstreams: &Upstreams) -> Result<Self, BadTls> {
         let mut table = Self { public_url: public_url.clone(), exact: HashMap::new(), below: HashMap::new() };
-        for route in routes {
+        for (number, route) in routes.iter().enumerate() {
             let public = || HostPattern::Exact(public_url.host.clone());
             let host = route.host.as_deref().and_then(HostPattern::parse).unwrap_or_else(public);
-            let route = Arc::new(Route::new(route, &host, upstreams)?);
+            let route = Arc::new(Route::new(number, route, &host, upstreams)?);
             match host {
                 HostPattern::Exact(host) => table.exact.entry(host).or_default().push(route),
                 HostPattern::Below(name) => table.below.entry(name).or_default().push(route),
