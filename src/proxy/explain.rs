@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
+use pingora::protocols::http::authority::validate_request_authority;
 use serde::Serialize;
 
 use super::access::{Access, Objection, Opening, Pass, Reason, Who};
@@ -252,6 +253,9 @@ impl Question {
         for (name, value) in &self.headers {
             request.append_header(name.clone(), value.clone()).map_err(|_| Malformed::Field)?;
         }
+        // The framework refuses these before the gateway hears of them.
+        validate_request_authority(&request).map_err(|_| Malformed::Host)?;
+        canonical::body_length(request.version, &request.headers)?;
         Ok(request)
     }
 }
@@ -281,15 +285,12 @@ fn remove_hops(request: &mut RequestHeader) {
     }
 }
 
-/// Words in the names of fields whose values may be secrets.
-const SECRET: [&str; 7] = ["authorization", "cookie", "credential", "key", "password", "secret", "token"];
-
 /// The value of a field as it may be seen.
 fn shown<'v>(name: &HeaderName, value: &'v HeaderValue) -> Cow<'v, str> {
     if name.as_str().contains("assertion") {
         return Cow::Borrowed("(signed assertion)");
     }
-    if SECRET.iter().any(|word| name.as_str().contains(word)) {
+    if headers::may_be_secret(name.as_str()) {
         return Cow::Borrowed("(not shown)");
     }
     String::from_utf8_lossy(value.as_bytes())

@@ -121,6 +121,13 @@ pub fn write(
     request.insert_header("X-Request-Id", provenance.request_id.clone())
 }
 
+/// Whether the value of a field is better not shown to anybody, by what the field is called.
+pub fn may_be_secret(name: &str) -> bool {
+    const WORDS: [&str; 7] = ["authorization", "cookie", "credential", "key", "password", "secret", "token"];
+    let name = name.to_ascii_lowercase();
+    WORDS.iter().any(|word| name.contains(word))
+}
+
 /// Takes the gateway's cookie names out of what the upstream sets.
 pub fn drop_own_cookies(response: &mut ResponseHeader) -> pingora::Result<()> {
     if !response.headers.get_all(SET_COOKIE).iter().any(|field| cookie::is_own(field.as_bytes())) {

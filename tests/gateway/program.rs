@@ -19,6 +19,7 @@ use crate::harness::{Answer, PATIENCE, Visitor, configuration, eventually, excha
 mod commands;
 mod directory;
 mod doctor;
+mod explaining;
 mod import;
 mod reloading;
 mod restarting;

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::proxy::headers::may_be_secret;
+
 /// Whose settings are compared.
 pub(super) enum Subject<'a> {
     /// Those of the file, by their dotted name.
@@ -97,6 +99,11 @@ impl Subject<'_> {
     }
 
     pub(super) fn is_other(&self, key: &str, before: &Value, after: &Value) -> String {
+        if let (Self::Route(name), Some((_, field))) = (self, key.split_once("_headers.set."))
+            && may_be_secret(field)
+        {
+            return format!("route {name} changes {key}");
+        }
         let (then, now) = (shown(before), shown(after));
         match (self, before, after) {
             (Self::Settings, Value::Null, _) => format!("{key} is now {now}"),
