@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use toml::Spanned;
 
-use crate::identity::headers;
+use crate::identity::{AddressRule, headers};
 use crate::origin::Origin;
 use crate::portal::sign_in;
 use crate::proxy::{self, route};
@@ -46,6 +46,8 @@ pub struct Config {
     pub proxy_protocol: Vec<IpNet>,
     /// Threads that serve requests; one for each core where there is none.
     pub threads: Option<usize>,
+    /// Addresses of those who may see the debug page.
+    pub debug_page: Vec<AddressRule>,
     /// How long open requests may go on when the gateway is asked to stop.
     pub stop_timeout: Span,
     /// How long they may go on when another program has taken over.
@@ -116,6 +118,7 @@ struct Settings {
     oauth2_proxy_paths: bool,
     proxy_protocol: Vec<IpNet>,
     threads: Option<usize>,
+    debug_page: Vec<AddressRule>,
     stop_timeout: Span,
     upgrade_timeout: Span,
     tls: Option<Table<proxy::tls::Config>>,
@@ -146,6 +149,7 @@ impl Default for Settings {
             oauth2_proxy_paths: false,
             proxy_protocol: Vec::new(),
             threads: None,
+            debug_page: Vec::new(),
             stop_timeout: Span::seconds(10),
             upgrade_timeout: Span::hours(1),
             tls: None,
@@ -267,6 +271,7 @@ impl Settings {
             oauth2_proxy_paths: self.oauth2_proxy_paths,
             proxy_protocol: self.proxy_protocol,
             threads: self.threads,
+            debug_page: self.debug_page,
             stop_timeout: self.stop_timeout,
             upgrade_timeout: self.upgrade_timeout,
             tls: self.tls.map(|tls| tls.0),

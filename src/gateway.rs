@@ -240,7 +240,7 @@ async fn start_on(sockets: Sockets, config: &Config, clock: Clock, store: Shared
     };
     sockets.close_unused();
     let parts = Parts::new(&ground, config, pages)?;
-    let site = Arc::new(ArcSwap::from_pointee(parts.site(&ground)?));
+    let site = Arc::new(ArcSwap::from_pointee(parts.site(&ground)));
     metrics.configured(&config.contents.short_hash(), clock.now().unix_seconds());
 
     let address = local_address(&listener, config.listen);

@@ -94,6 +94,7 @@ const TEMPLATES: &[(&str, &str)] = embedded![
     "stale_form.html",
     "bad_request.html",
     "refused.html",
+    "debug.html",
     "link.html",
     "mailbox.html",
     "mailbox_mail.html",

@@ -27,6 +27,7 @@ mod admission;
 pub mod answer;
 mod callback;
 mod code;
+pub mod debug;
 mod hand_over;
 pub mod oauth2_proxy;
 pub mod organization;
@@ -69,6 +70,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What goes on in the background, to be waited for.
     pub tasks: TaskTracker,
+    /// What the debug page shows, where there is one.
+    pub debug: Option<Arc<dyn debug::Explain>>,
 }
 
 /// What depends on who signs visitors in: Mosaic, or the built-in issuer.
@@ -103,6 +106,7 @@ pub struct Portal {
     options: Options,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
+    debug: Option<Arc<dyn debug::Explain>>,
 }
 
 /// The path of the redirect URI.
@@ -127,6 +131,7 @@ impl Portal {
             options: parts.options,
             metrics: parts.metrics,
             tasks: parts.tasks,
+            debug: parts.debug,
         })
     }
 
@@ -157,6 +162,7 @@ impl Portal {
             .route("/.linkgate/sign-out", get(sign_out::page).post(sign_out::end))
             .route("/.linkgate/signed-out", get(sign_out::done))
             .route("/.linkgate/session", get(session::show))
+            .route(debug::PATH, get(debug::page))
             .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
             .fallback(async || Failure::from(Refusal::NotFound))
             .with_state(Arc::clone(self))

@@ -11,10 +11,10 @@ use super::output::{fail, print, print_json, refuse, table};
 use super::{WRONG, load};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Purpose};
-use crate::gateway::explain::{Explainer, Explanation, Question};
+use crate::gateway::explain::{Explainer, Explanation, Question, split};
 use crate::setting::Span;
 
-mod request;
+mod field;
 mod somebody;
 mod words;
 
@@ -98,12 +98,13 @@ fn explained(config: &Config, arguments: &Arguments) -> Result<Explanation, Exit
 }
 
 fn question(arguments: &Arguments, now: Timestamp) -> Result<Question, String> {
-    let (authority, target) = request::split(&arguments.url)?;
+    let wrong = || format!("`{}` is no address like https://app.example.com/reports", arguments.url);
+    let (authority, target) = split(&arguments.url).ok_or_else(wrong)?;
     let mut headers = HeaderMap::new();
     for field in &arguments.headers {
-        let (name, value) = request::field(field)?;
+        let (name, value) = field::field(field)?;
         headers.append(name, value);
     }
     let (method, peer) = (arguments.method.clone(), arguments.peer);
-    Ok(Question { method, authority, target, headers, peer, visitor: None, now })
+    Ok(Question { method, authority: authority.to_owned(), target, headers, peer, visitor: None, now })
 }

@@ -49,6 +49,7 @@ pub(super) fn check(
     check.development();
     check.identity_headers();
     check.routes();
+    check.debug_page();
     check.transport();
     check.findings
 }

@@ -1,7 +1,9 @@
 //! Requests explained by gateway.toml alone: without a listener, the store or the network.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::{HeaderMap, Method};
 use tokio::sync::watch;
 
 use super::Error;
@@ -9,12 +11,15 @@ use super::parts::{admission, terms};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::credential::{By, Named, Visitor};
-use crate::identity::Identity;
 use crate::identity::headers::Plan;
+use crate::identity::{AddressRule, Identity};
+use crate::pages::Explained;
+use crate::portal::debug::Explain;
 use crate::proxy::Terms;
-pub use crate::proxy::explain::{Cited, Explanation, Question};
+use crate::proxy::access::Reason;
+pub use crate::proxy::explain::{Cited, Explanation, Question, split};
 use crate::proxy::upstream::Upstreams;
-use crate::session::Admission;
+use crate::session::{Admission, Live};
 use crate::telemetry::Metrics;
 
 /// Explains what becomes of requests by one configuration.
@@ -42,7 +47,7 @@ impl Explainer {
     }
 
     /// The one of the site that is served by `terms`.
-    pub(super) fn of(config: &Config, terms: Arc<Terms>) -> Result<Self, Error> {
+    fn of(config: &Config, terms: Arc<Terms>) -> Result<Self, Error> {
         let plan = Plan::new(&config.identity_headers)?;
         Ok(Self { config: config.clone(), terms, plan, admission: admission(config) })
     }
@@ -64,5 +69,71 @@ impl Explainer {
             cited.text = Some(&cited.key).filter(|key| key.contains('.')).and_then(|key| self.config.said(key));
         }
         explanation
+    }
+}
+
+/// What the debug page shows, and to whom.
+pub(super) struct DebugPage {
+    explainer: Explainer,
+    /// Who may see it; everybody who is signed in where nobody is named.
+    names: Vec<AddressRule>,
+}
+
+impl DebugPage {
+    /// The page of a site, where the configuration names who may see it, or where nothing is at stake.
+    pub(super) fn of(config: &Config, terms: &Arc<Terms>) -> Result<Option<Self>, Error> {
+        let names = config.debug_page.clone();
+        let is_development = config.issuer.as_ref().is_some_and(|issuer| issuer.mailbox);
+        if names.is_empty() && !is_development {
+            return Ok(None);
+        }
+        Ok(Some(Self { explainer: Explainer::of(config, Arc::clone(terms))?, names }))
+    }
+}
+
+impl Explain for DebugPage {
+    fn admits(&self, live: &Live) -> bool {
+        let identity = &live.session().identity;
+        let proven = identity.email.as_ref().filter(|_| identity.email_verified);
+        self.names.is_empty() || proven.is_some_and(|address| self.names.iter().any(|name| name.names(address)))
+    }
+
+    fn explain(&self, address: &str, live: &Arc<Live>, client: IpAddr, now: Timestamp) -> Option<Explained> {
+        let (authority, target) = split(address)?;
+        let explanation = self.explainer.explain(&Question {
+            method: Method::GET,
+            authority: authority.to_owned(),
+            target,
+            headers: HeaderMap::new(),
+            peer: client,
+            visitor: Some(Visitor::Session(Arc::clone(live))),
+            now,
+        });
+        Some(shown(explanation))
+    }
+}
+
+fn shown(explanation: Explanation) -> Explained {
+    let place = |cited: &Cited| match cited.line {
+        Some(line) => format!("{}, line {line}", cited.key),
+        None => cited.key.clone(),
+    };
+    let Explanation { client, path, route, verdict, status, reason, is_observed, rule, forwarded, .. } = explanation;
+    let (servers, target, fields) =
+        forwarded.map(|forwarded| (forwarded.servers, forwarded.target, forwarded.headers)).unwrap_or_default();
+    Explained {
+        client: client.to_string(),
+        path,
+        route: route.as_ref().map(|route| format!("{} ({})", route.name, place(&route.place))),
+        opened_by: route.and_then(|route| route.opened_by).as_ref().map(place),
+        verdict,
+        status,
+        reason: reason.map(Reason::code),
+        is_observed,
+        rule: rule.as_ref().map(place),
+        rule_text: rule.and_then(|rule| rule.text),
+        servers,
+        target,
+        fields,
     }
 }

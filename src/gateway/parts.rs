@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::demo::Demo;
+use super::explain::DebugPage;
 use super::{Background, Error, LONGEST_RETRY, READINESS, RETRY};
 use crate::admin::Readiness;
 use crate::clock::Clock;
@@ -18,6 +19,7 @@ use crate::identity::{ClaimPath, IdentifierKind};
 use crate::mosaic::{ClaimsRequest, Connection, EmailTemplate, Mosaic};
 use crate::origin::Hosts;
 use crate::pages::Pages;
+use crate::portal::debug::Explain;
 use crate::portal::organization::Organizations;
 use crate::portal::{self, Portal};
 use crate::proxy::access::Rule;
@@ -57,6 +59,7 @@ pub(super) struct Parts {
     mosaic: Mosaic,
     sessions: Arc<Sessions>,
     credentials: Arc<Credentials>,
+    terms: Arc<Terms>,
     portal: Arc<Portal>,
     demo: Option<Demo>,
     /// Hears of sessions that others ended.
@@ -74,12 +77,15 @@ impl Parts {
         let claims = claims_wanted(config);
         let mosaic = ground.mosaic(config, claims.clone())?;
         let sessions = ground.sessions(config, &mosaic)?;
+        let demo = wants_demo(config).then(|| Demo::start(&pages, &ground.closing)).transpose()?;
+        let terms = ground.terms(config, demo.as_ref())?;
         Ok(Self {
             config: config.clone(),
             tls: tls_of(config)?,
-            portal: ground.portal(config, &pages, &mosaic, &sessions),
-            demo: wants_demo(config).then(|| Demo::start(&pages, &ground.closing)).transpose()?,
             credentials: ground.credentials(config, &mosaic, &sessions)?,
+            portal: ground.portal(config, &pages, &mosaic, &sessions, &terms)?,
+            demo,
+            terms,
             ends: ground.listen_for_ends(&sessions),
             health: ground.watch_readiness(&mosaic),
             pages,
@@ -124,25 +130,20 @@ impl Parts {
             Some(demo) => Some(demo.clone()),
             None => wants_demo(config).then(|| Demo::start(&pages, &ground.closing)).transpose()?,
         };
-        let portal = ground.portal(config, &pages, &mosaic, &sessions);
+        let terms = ground.terms(config, demo.as_ref())?;
+        let portal = ground.portal(config, &pages, &mosaic, &sessions, &terms)?;
         let config = config.clone();
-        Ok(Self { config, tls, pages, claims, mosaic, sessions, credentials, portal, demo, ends, health })
+        Ok(Self { config, tls, pages, claims, mosaic, sessions, credentials, terms, portal, demo, ends, health })
     }
 
     /// What is served with these parts.
-    ///
-    /// # Errors
-    /// When a route or a header of one's own cannot be used.
-    pub(super) fn site(&self, ground: &Ground) -> Result<Site, Error> {
+    pub(super) fn site(&self, ground: &Ground) -> Site {
         let config = &self.config;
-        if let Some(demo) = &self.demo {
-            ground.upstreams.demo_at(demo.address());
-        }
         let hosts = hosts_of(config);
         let guests = ground.issuer.as_ref().map(|(_, pages)| pages.clone()).unwrap_or_default();
-        Ok(Site {
+        Site {
             content_policy: refusal::content_policy(&hosts),
-            terms: Arc::new(terms(config, &ground.upstreams)?),
+            terms: Arc::clone(&self.terms),
             credentials: Arc::clone(&self.credentials),
             portal: self.portal.router(guests),
             portal_elsewhere: self.portal.router_elsewhere(),
@@ -150,7 +151,7 @@ impl Parts {
             pages: Arc::clone(&self.pages),
             proxy_protocol: config.proxy_protocol.clone(),
             tls: self.tls.clone(),
-        })
+        }
     }
 
     /// Lets what is not replaced follow, once the parts are used.
@@ -204,8 +205,23 @@ impl Ground {
         }))
     }
 
-    fn portal(&self, config: &Config, pages: &Arc<Pages>, mosaic: &Mosaic, sessions: &Arc<Sessions>) -> Arc<Portal> {
-        Portal::new(portal::Parts {
+    fn terms(&self, config: &Config, demo: Option<&Demo>) -> Result<Arc<Terms>, Error> {
+        if let Some(demo) = demo {
+            self.upstreams.demo_at(demo.address());
+        }
+        Ok(Arc::new(terms(config, &self.upstreams)?))
+    }
+
+    fn portal(
+        &self,
+        config: &Config,
+        pages: &Arc<Pages>,
+        mosaic: &Mosaic,
+        sessions: &Arc<Sessions>,
+        terms: &Arc<Terms>,
+    ) -> Result<Arc<Portal>, Error> {
+        let debug = DebugPage::of(config, terms)?;
+        Ok(Portal::new(portal::Parts {
             hosts: hosts_of(config),
             pages: Arc::clone(pages),
             sessions: Arc::clone(sessions),
@@ -217,7 +233,8 @@ impl Ground {
             options: options(config),
             metrics: Arc::clone(&self.metrics),
             tasks: self.tasks.clone(),
-        })
+            debug: debug.map(|page| Arc::new(page) as Arc<dyn Explain>),
+        }))
     }
 
     /// Sessions that are replaced hear of nothing any more. Only requests that had begun still ask them.

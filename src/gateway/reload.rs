@@ -53,7 +53,7 @@ impl Running {
             parts.config = config;
         } else {
             let next = parts.next(ground, &config, &reloaded.applied)?;
-            let site = next.site(ground)?;
+            let site = next.site(ground);
             telemetry::follow(&config.log)?;
             self.site.store(Arc::new(site));
             next.settle_in();

@@ -100,6 +100,38 @@ fn all(pages: &Pages, text: &str) -> Vec<(String, String)> {
         add(&format!("other browser, {codes}"), pages.show(&OtherBrowser { codes }, frame));
     }
 
+    let debug = DebugPage {
+        address: text(),
+        subject: text(),
+        groups: vec![text()],
+        roles: vec![text()],
+        signed_in_at: NOW,
+        expires_at: later,
+        idle_timeout: Span::hours(12),
+        asked: text(),
+        explained: None,
+    };
+    add("debug page, no address", pages.show(&debug, frame));
+    let forwarded = Explained {
+        client: text(),
+        path: Some(text()),
+        route: Some(text()),
+        rule: Some(text()),
+        rule_text: Some(text()),
+        verdict: "forwarded",
+        servers: vec![text()],
+        target: text(),
+        fields: vec![(text(), text())],
+        ..Explained::default()
+    };
+    let observed = Explained { reason: Some("denied"), is_observed: true, ..forwarded.clone() };
+    let refused = Explained { verdict: "no_access", status: Some(403), reason: Some("denied"), ..Explained::default() };
+    let open = Explained { opened_by: Some(text()), ..Explained::default() };
+    for explained in [forwarded, observed, refused, open] {
+        let state = format!("debug page, {}, {:?}", explained.verdict, explained.reason);
+        add(&state, pages.show(&DebugPage { explained: Some(explained), ..debug.clone() }, frame));
+    }
+
     let view = AlreadySignedIn { address: text(), csrf: text(), return_to: text() };
     add("already signed in", pages.show(&view, frame));
     for reason in [None, Some("denied"), Some("not_named"), Some("network"), Some("hours")] {
@@ -214,6 +246,11 @@ fn every_form_that_posts_carries_its_token_and_stays_here() {
     let mut forms = 0;
     for (state, page) in all(&pages(&Theme::default()), "token") {
         for form in parts(&page, "<form", "</form>") {
+            // What only asks spends nothing.
+            if form.contains("action=\"/.linkgate/debug\"") {
+                assert!(form.contains("method=\"get\"") && !form.contains("csrf"), "{state}");
+                continue;
+            }
             forms += 1;
             assert!(form.contains("method=\"post\""), "{state}");
             assert!(form.contains("<input type=\"hidden\" name=\"csrf\" value=\"token\">"), "{state}");

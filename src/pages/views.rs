@@ -43,6 +43,7 @@ views! {
     StaleForm => "stale_form.html",
     BadRequest => "bad_request.html",
     Refused => "refused.html",
+    DebugPage => "debug.html",
 }
 
 /// The sign-in page: asks for an address.
@@ -333,6 +334,61 @@ pub struct BadRequest {}
 pub struct Refused {
     /// The status of the answer.
     pub status: u16,
+}
+
+/// The debug page: what the gateway knows of its visitor, and what it makes of an address.
+#[derive(Clone, Debug, Serialize)]
+pub struct DebugPage {
+    /// What the visitor is known by.
+    pub address: String,
+    /// Their lasting name.
+    pub subject: String,
+    /// Their groups.
+    pub groups: Vec<String>,
+    /// Their roles.
+    pub roles: Vec<String>,
+    /// When they last proved who they are.
+    pub signed_in_at: Timestamp,
+    /// When the session ends at the latest.
+    pub expires_at: Timestamp,
+    /// After how long without a request it ends before that.
+    #[serde(serialize_with = "in_minutes")]
+    pub idle_timeout: Span,
+    /// The address that is asked about, as it was typed.
+    pub asked: String,
+    /// What becomes of it; nothing where it is no address.
+    pub explained: Option<Explained>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Explained {
+    /// The visitor's address on the network.
+    pub client: String,
+    /// The path in its one spelling.
+    pub path: Option<String>,
+    /// The route, and where it is in the configuration.
+    pub route: Option<String>,
+    /// The setting that opens the path to everybody.
+    pub opened_by: Option<String>,
+    /// The word for it in logs and metrics.
+    pub verdict: &'static str,
+    /// The status of a refusal.
+    pub status: Option<u16>,
+    /// What the rules have against the visitor, by its stable name.
+    pub reason: Option<&'static str>,
+    /// Whether they only observe.
+    pub is_observed: bool,
+    /// The rule that decides, and where it is in the configuration.
+    pub rule: Option<String>,
+    /// What that rule says.
+    pub rule_text: Option<String>,
+    /// The servers, one of which gets the request.
+    pub servers: Vec<String>,
+    /// Path and query, as they get them.
+    pub target: String,
+    /// The header fields that they get, with secrets masked.
+    pub fields: Vec<(String, String)>,
 }
 
 fn in_minutes<S: Serializer>(span: &Span, serializer: S) -> Result<S::Ok, S::Error> {

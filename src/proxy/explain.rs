@@ -236,6 +236,21 @@ impl Terms {
     }
 }
 
+/// The authority, and path and query, of an address as it was typed; nothing where it is none of the web. Nothing is
+/// repaired, and what a browser keeps to itself, from `#` on, is left out.
+pub fn split(url: &str) -> Option<(&str, String)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let is_web = ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web));
+    let sent = rest.split('#').next().unwrap_or_default();
+    let end = sent.find(['/', '?', '\\']).unwrap_or(sent.len());
+    let (authority, target) = sent.split_at(end);
+    if !is_web || authority.is_empty() {
+        return None;
+    }
+    let slash = if target.starts_with(['/', '\\']) { "" } else { "/" };
+    Some((authority, format!("{slash}{target}")))
+}
+
 static FRESH: HeaderValue = HeaderValue::from_static("(a new one for each request)");
 
 impl Question {
@@ -294,4 +309,25 @@ fn shown<'v>(name: &HeaderName, value: &'v HeaderValue) -> Cow<'v, str> {
         return Cow::Borrowed("(not shown)");
     }
     String::from_utf8_lossy(value.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_split_and_left_as_it_is() {
+        let check = |url, authority, target: &str| {
+            assert_eq!(split(url), Some((authority, target.to_owned())), "{url}");
+        };
+        check("http://localhost:8080", "localhost:8080", "/");
+        check("HTTPS://a.example?x", "a.example", "/?x");
+        check("https://a.example/a/../b//%2e%2E/c\\d?x=/..", "a.example", "/a/../b//%2e%2E/c\\d?x=/..");
+        check("https://a.example/a#b?c", "a.example", "/a");
+        check("https://a.example\\b", "a.example", "\\b");
+        check("https://[::1]:8443/é", "[::1]:8443", "/é");
+        for wrong in ["", "/reports", "localhost:8080/x", "ftp://a.example/", "http:///x", "https://#x"] {
+            assert!(split(wrong).is_none(), "{wrong}");
+        }
+    }
 }

@@ -225,6 +225,7 @@ fn sections(config: &Config) -> Vec<(&'static str, Value)> {
         "oauth2_proxy_paths": config.oauth2_proxy_paths,
         "proxy_protocol": config.proxy_protocol,
         "threads": config.threads,
+        "debug_page": config.debug_page,
         "stop_timeout": config.stop_timeout,
         "upgrade_timeout": config.upgrade_timeout,
     });

@@ -13,6 +13,7 @@ mod codes;
 mod config;
 mod cookies;
 mod cors;
+mod debug_page;
 mod explain;
 mod failing_store;
 mod flow;

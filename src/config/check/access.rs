@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Check;
-use crate::identity::EmailAddress;
+use crate::identity::{AddressRule, EmailAddress};
 use crate::proxy::access::{Access, Hours, Mode, Rule};
 use crate::proxy::route::Config;
 use crate::setting::Span;
@@ -77,6 +77,14 @@ impl Check<'_> {
                 self.refuse(&key, message, "keep to `networks` and `hours`, or let the route ask for a sign-in");
             }
             self.rule(&key, rule, Effect::Deny);
+        }
+    }
+
+    /// The page shows rules and header fields, which are not for everybody.
+    pub(super) fn debug_page(&mut self) {
+        if let Some(at) = self.settings.debug_page.iter().position(|rule| *rule == AddressRule::Anyone) {
+            let hint = "name addresses, or a domain like \"@example.com\"";
+            self.refuse(&format!("debug_page[{at}]"), "shows the rules of every route to everybody", hint);
         }
     }
 

@@ -669,6 +669,15 @@ gateway.toml:11:24: route[0].public_browser_files: opens a part of what is publi
 }
 
 #[test]
+fn the_debug_page_is_not_for_everybody() {
+    check(
+        &format!("debug_page = [\"@example.com\", \"*\"]\n{LEAST}"),
+        r#"gateway.toml:1:31: debug_page[1]: shows the rules of every route to everybody (seen: "*")
+  hint: name addresses, or a domain like "@example.com""#,
+    );
+}
+
+#[test]
 fn mosaic_is_described_completely() {
     check(
         r#"public_url = "https://app.example.com"

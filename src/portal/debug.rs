@@ -1,0 +1,70 @@
+//! The debug page: what the gateway knows of its visitor, what it makes of an address, and what the application gets.
+//! What that is, it is handed; the portal knows nothing of routes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use http::HeaderMap;
+
+use super::answer::{Failure, Refusal};
+use super::{Portal, Visit, query_value, text};
+use crate::clock::Timestamp;
+use crate::pages::{DebugPage, Explained};
+use crate::session::Live;
+
+/// The path of the page.
+pub const PATH: &str = "/.linkgate/debug";
+
+/// Explains what becomes of requests.
+pub trait Explain: Send + Sync {
+    /// Whether a visitor may see the page.
+    fn admits(&self, live: &Live) -> bool;
+
+    /// What becomes of it when the visitor opens `address`; `None` where that is no address.
+    fn explain(&self, address: &str, live: &Arc<Live>, client: IpAddr, now: Timestamp) -> Option<Explained>;
+}
+
+/// `GET /.linkgate/debug`
+pub(super) async fn page(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let debug = portal.debug.as_ref().ok_or(Refusal::NotFound)?;
+    let live = portal.sessions.find(&headers, visit.place()).await?.live().ok_or(Refusal::SignInRequired)?;
+    let now = portal.clock.now();
+    // Whoever may not see it does not learn that it is there.
+    if !debug.admits(&live) {
+        return Err(Refusal::NotFound.into());
+    }
+    let asked = match query_value(query.as_deref(), "address") {
+        typed if typed.is_empty() => portal.came_from(&headers, &visit),
+        typed => typed,
+    };
+    let address = if asked.starts_with('/') { format!("{}{asked}", visit.origin) } else { asked.clone() };
+    let session = live.session();
+    let identity = &session.identity;
+    let view = DebugPage {
+        address: identity.shown_name(),
+        subject: identity.subject.to_string(),
+        groups: identity.groups.clone(),
+        roles: identity.roles.clone(),
+        signed_in_at: session.signed_in_at,
+        expires_at: session.expires_at,
+        idle_timeout: portal.sessions.idle_timeout(),
+        explained: debug.explain(&address, &live, visit.client, now),
+        asked,
+    };
+    Ok(portal.refuser(&visit).show(&view))
+}
+
+impl Portal {
+    /// The page of ours that a visitor comes from, or else the first one.
+    fn came_from(&self, headers: &HeaderMap, visit: &Visit) -> String {
+        self.accept(text(headers, "referer").unwrap_or_default(), visit)
+    }
+}
