@@ -1,5 +1,5 @@
-//! `linkgate explain` and the gateway say the same: of requests that are made up from a fixed seed, of hosts, paths,
-//! methods, fields, addresses and visitors of every kind.
+//! `linkgate explain`, the gateway, and what it tells other proxies are one: for requests that are made up from a fixed
+//! seed, of hosts, paths, methods, fields, addresses and visitors of every kind.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -78,6 +78,12 @@ access = "public"
 [route.request_headers]
 set = { X-Mode = "read" }
 remove = ["X-Custom"]
+
+[[route]]
+path = "/front"
+upstream = "front-proxy"
+show_reason = true
+allow = { groups = ["ops", "dev"] }
 
 [[route]]
 host = "wiki.localhost"
@@ -316,6 +322,8 @@ fn target(dice: &mut Dice) -> String {
         "/open/x",
         "/read/x",
         "/favicon.ico",
+        "/front",
+        "/front/x",
         "/.well-known/security.txt",
         "/.linkgate/session",
         "/.LinkGate/session",
@@ -369,10 +377,49 @@ fn assert_forwarded(explanation: &Explanation, recorded: &Recorded, case: &str) 
     assert_eq!(seen, expected, "{case}");
 }
 
+/// Whether another proxy could ask about the request: by fields that hold plain text, about a request that no proxy refuses
+/// or changes before it asks.
+fn can_be_asked_about(case: &Case<'_>) -> bool {
+    let is_refused_before = |name: &str| matches!(name, "Host" | "Transfer-Encoding");
+    case.target.is_ascii() && !case.host.contains('@') && !case.fields.iter().any(|(name, _)| is_refused_before(name))
+}
+
+/// The question of a proxy in front about a request that it was sent.
+fn question(case: &Case<'_>) -> String {
+    let mut question = format!("GET /.linkgate/auth HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n");
+    let length = case.body.len().to_string();
+    let length = Some(("Content-Length", length.as_str())).filter(|_| !case.body.is_empty());
+    let said =
+        [("X-Forwarded-Method", case.method), ("X-Forwarded-Host", case.host), ("X-Forwarded-Uri", &case.target)];
+    let cookies = case.cookies().map(|cookies| ("Cookie", cookies));
+    let fields = case.all_fields().into_iter().filter(|(name, _)| !matches!(*name, "Connection" | "Upgrade"));
+    for (name, value) in fields.chain(said).chain(length).chain(cookies) {
+        question.push_str(&format!("{name}: {value}\r\n"));
+    }
+    format!("{question}\r\n{}", case.body)
+}
+
+/// The proxy in front must be told what the explanation says.
+fn assert_answered(explanation: &Explanation, answer: &Answer, case: &str) {
+    let Some(forwarded) = &explanation.forwarded else {
+        return match explanation.status {
+            Some(_) => assert_refused(explanation, answer, case),
+            None => assert_eq!((answer.status.as_u16(), explanation.verdict), (200, "portal"), "{case}"),
+        };
+    };
+    assert_eq!(answer.status.as_u16(), 200, "{case}");
+    for name in ["user", "email", "preferred-username", "groups", "roles"].map(|name| format!("x-forwarded-{name}")) {
+        let told = forwarded.headers.iter().find(|(found, _)| *found == name).map_or("", |(_, value)| value);
+        assert_eq!(answer.header(&name), told, "{case}");
+    }
+}
+
 fn assert_refused(explanation: &Explanation, answer: &Answer, case: &str) {
-    let Some(status) = explanation.status else {
-        assert_eq!(explanation.verdict, "portal", "{case}");
-        return;
+    let status = match (explanation.status, explanation.verdict) {
+        (Some(status), _) => status,
+        // What another proxy forwards is not there beside it.
+        (None, "allowed") => return assert_eq!(answer.status.as_u16(), 404, "{case}"),
+        (None, verdict) => return assert_eq!(verdict, "portal", "{case}"),
     };
     assert_eq!(answer.status.as_u16(), status, "{case}");
     // The framework refuses what it cannot read with a bare status.
@@ -384,7 +431,7 @@ fn assert_refused(explanation: &Explanation, answer: &Answer, case: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_requests_are_explained_as_the_gateway_decides_about_them() {
+async fn a_thousand_requests_are_explained_proxied_and_answered_for_in_one_way() {
     let gate = Gate::with(|text| {
         let people = "[sign_up]\nallow = []\n[[issuer.user]]\nemail = \"ada@example.com\"\nname = \"Ada\"\n\
                       groups = [\"dev\"]\n[[issuer.user]]\nemail = \"bob@example.com\"\ngroups = [\"ops\"]\n\
@@ -409,6 +456,7 @@ async fn a_thousand_requests_are_explained_as_the_gateway_decides_about_them() {
     let explainer = Explainer::new(&config, gate.clock.clone()).unwrap();
     let mut dice = Dice(SEED);
     let mut verdicts = BTreeMap::new();
+    let mut asked = 0;
     for at in 0..REQUESTS {
         let case = Case::made_up(&mut dice, &people);
         let told = format!("{at}: {:?} {}", case.who.map(|who| who.address), case.sent());
@@ -421,6 +469,11 @@ async fn a_thousand_requests_are_explained_as_the_gateway_decides_about_them() {
         match recorded.first() {
             Some(recorded) => assert_forwarded(&explanation, recorded, &told),
             None => assert_refused(&explanation, &answer, &told),
+        }
+        if can_be_asked_about(&case) {
+            let answer = gate.raw(&question(&case)).await;
+            assert_answered(&explanation, &answer, &format!("{told}\nasked by a proxy: {answer:?}"));
+            asked += 1;
         }
         if at % STRIDE == 0 {
             let arguments = case.arguments(now);
@@ -435,9 +488,11 @@ async fn a_thousand_requests_are_explained_as_the_gateway_decides_about_them() {
         }
         *verdicts.entry((explanation.verdict, explanation.reason.map_or("", |reason| reason.code()))).or_insert(0) += 1;
     }
+    assert!(asked > REQUESTS * 7 / 10, "only {asked}");
     let found: Vec<(&str, &str)> = verdicts.into_keys().collect();
     let expected = [
         ("address_too_long", ""),
+        ("allowed", ""),
         ("bad_request", ""),
         ("expectation_failed", ""),
         ("body_too_large", ""),
