@@ -234,6 +234,9 @@ impl Proxy {
         let refuser = site.refuser(&origin, &request_id, self.clock.now());
         let refused = Refused { refuser, hosts: &site.hosts, request, target: &target };
         context.verdict = decision.verdict();
+        if let (Some(objected), Some(target)) = (decision.objected(), context.target()) {
+            objected.remember(target, context.verdict, &request_id, context.arrived_at);
+        }
         let mut answer = match decision {
             Decision::SignIn { takes_tokens } => {
                 let mut answer = refused.sign_in();

@@ -26,6 +26,7 @@ pub mod cookie;
 pub mod hand_over;
 pub mod id;
 mod of_user;
+pub mod refusals;
 mod renewal;
 mod seat;
 mod streams;
@@ -310,7 +311,7 @@ impl Sessions {
             .load(id.key(), |cached| async move {
                 match cached {
                     Some(live) if live.is_fresh(now) => Ok(Some(live)),
-                    _ => self.read(id, now, cached.map(|live| Arc::clone(&live.turns))).await,
+                    _ => self.read(id, now, cached.as_deref()).await,
                 }
             })
             .await
@@ -320,7 +321,7 @@ impl Sessions {
         &self,
         id: SessionId,
         now: Timestamp,
-        turns: Option<Arc<renewal::Turns>>,
+        before: Option<&Live>,
     ) -> Result<Option<Arc<Live>>, store::Error> {
         let key = id.key();
         let session = match self.read_record(&id).await {
@@ -336,8 +337,8 @@ impl Sessions {
         let Some(used_at) = self.store.get(&used_name(key)).await? else { return Ok(None) };
         let used_at = used_at_of(key, used_at)?;
         let headers = self.plan.headers(&session.identity);
-        let turns = turns.unwrap_or_default();
-        Ok(Some(Arc::new(Live::new(id, session, headers, used_at, now.plus(FRESH), turns))))
+        let kept = before.map(Live::kept).unwrap_or_default();
+        Ok(Some(Arc::new(Live::new(id, session, headers, used_at, now.plus(FRESH), kept))))
     }
 
     /// Who may be signed in.

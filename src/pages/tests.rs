@@ -110,6 +110,13 @@ fn all(pages: &Pages, text: &str) -> Vec<(String, String)> {
         idle_timeout: Span::hours(12),
         asked: text(),
         explained: None,
+        refusals: vec![RefusedBefore {
+            at: NOW,
+            address: text(),
+            verdict: "no_access",
+            reason: "denied",
+            request_id: text(),
+        }],
     };
     add("debug page, no address", pages.show(&debug, frame));
     let forwarded = Explained {

@@ -358,6 +358,23 @@ pub struct DebugPage {
     pub asked: String,
     /// What becomes of it; nothing where it is no address.
     pub explained: Option<Explained>,
+    /// What was refused lately, the newest first.
+    pub refusals: Vec<RefusedBefore>,
+}
+
+/// A request of the visitor that the rules refused.
+#[derive(Clone, Debug, Serialize)]
+pub struct RefusedBefore {
+    /// When it was.
+    pub at: Timestamp,
+    /// Host and path.
+    pub address: String,
+    /// The word for it in logs and metrics.
+    pub verdict: &'static str,
+    /// What the rules have against the visitor, by its stable name.
+    pub reason: &'static str,
+    /// The name of the request in every log.
+    pub request_id: String,
 }
 
 /// What becomes of a request.

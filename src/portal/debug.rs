@@ -12,8 +12,9 @@ use http::HeaderMap;
 use super::answer::{Failure, Refusal};
 use super::{Portal, Visit, query_value, text};
 use crate::clock::Timestamp;
-use crate::pages::{DebugPage, Explained};
+use crate::pages::{DebugPage, Explained, RefusedBefore};
 use crate::session::Live;
+use crate::session::refusals::Refused;
 
 /// The path of the page.
 pub const PATH: &str = "/.linkgate/debug";
@@ -56,10 +57,15 @@ pub(super) async fn page(
         signed_in_at: session.signed_in_at,
         expires_at: session.expires_at,
         idle_timeout: portal.sessions.idle_timeout(),
+        refusals: live.refusals().newest_first().into_iter().map(shown).collect(),
         explained: debug.explain(&address, &live, visit.client, now),
         asked,
     };
     Ok(portal.refuser(&visit).show(&view))
+}
+
+fn shown(Refused { at, address, verdict, reason, request_id }: Refused) -> RefusedBefore {
+    RefusedBefore { at, address, verdict, reason, request_id }
 }
 
 impl Portal {

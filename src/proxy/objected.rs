@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use super::access::{Objection, Pass, Told};
+use super::decision::Target;
 use super::route::Route;
+use crate::clock::Timestamp;
 use crate::credential::Visitor;
 use crate::identity::Subject;
+use crate::session::refusals::Refused;
 use crate::telemetry::Metrics;
 
 /// An objection, with what it is about.
@@ -45,6 +48,14 @@ impl Objected {
             rule = self.rule(),
             "{message}"
         );
+    }
+
+    /// Keeps it for the debug page, where there is a session to keep it with.
+    pub(super) fn remember(&self, target: &Target, verdict: &'static str, request_id: &str, at: Timestamp) {
+        let Some(live) = self.visitor().and_then(Visitor::session) else { return };
+        let address = format!("{}{}", target.authority, target.path.as_str());
+        let (reason, request_id) = (self.reason(), request_id.to_owned());
+        live.refusals().note(Refused { at, address, verdict, reason, request_id });
     }
 
     pub(super) fn route(&self) -> &str {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::id::{Key, SessionId};
+use super::refusals::Refusals;
 use super::renewal::Turns;
 use super::{Ending, Session};
 use crate::clock::Timestamp;
@@ -20,8 +21,14 @@ pub struct Live {
     used_at: AtomicI64,
     use_saved_at: AtomicI64,
     fresh_until: Timestamp,
-    /// Shared with the entries before and after this one.
+    pub(super) kept: Kept,
+}
+
+/// What an entry shares with those before and after it.
+#[derive(Clone, Default)]
+pub(super) struct Kept {
     pub(super) turns: Arc<Turns>,
+    refusals: Arc<Refusals>,
 }
 
 impl Live {
@@ -31,7 +38,7 @@ impl Live {
         headers: Vec<(HeaderName, HeaderValue)>,
         used_at: Timestamp,
         fresh_until: Timestamp,
-        turns: Arc<Turns>,
+        kept: Kept,
     ) -> Self {
         Self {
             key: id.key(),
@@ -41,7 +48,7 @@ impl Live {
             used_at: AtomicI64::new(used_at.unix_millis()),
             use_saved_at: AtomicI64::new(used_at.unix_millis()),
             fresh_until,
-            turns,
+            kept,
         }
     }
 
@@ -58,6 +65,15 @@ impl Live {
     /// A token that only this session's own pages can carry.
     pub fn csrf_token(&self) -> String {
         self.id.csrf_token()
+    }
+
+    /// Why requests of it were refused lately.
+    pub fn refusals(&self) -> &Refusals {
+        &self.kept.refusals
+    }
+
+    pub(super) fn kept(&self) -> Kept {
+        self.kept.clone()
     }
 
     pub(super) const fn key(&self) -> Key {

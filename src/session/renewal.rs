@@ -86,11 +86,11 @@ impl Sessions {
     /// once it has run out. `None` when the session turned out to be over.
     pub(super) async fn renew_if_due(self: &Arc<Self>, live: Arc<Live>, now: Timestamp) -> Option<Arc<Live>> {
         let expires_at = live.session().access_expires_at;
-        if now < live.session().renew_at.unwrap_or_else(|| expires_at.minus(AHEAD)) || live.turns.is_resting(now) {
+        if now < live.session().renew_at.unwrap_or_else(|| expires_at.minus(AHEAD)) || live.kept.turns.is_resting(now) {
             return Some(live);
         }
-        let turn = Arc::clone(&live.turns.turn);
-        if now < expires_at || live.turns.has_failed() {
+        let turn = Arc::clone(&live.kept.turns.turn);
+        if now < expires_at || live.kept.turns.has_failed() {
             if let Ok(turn) = turn.try_lock_owned() {
                 self.spawn_renewal(&live, turn);
             }
@@ -120,12 +120,12 @@ impl Sessions {
         {
             return Outcome::Renewed(cached);
         }
-        if live.turns.is_resting(now) {
+        if live.kept.turns.is_resting(now) {
             return Outcome::Kept;
         }
         self.renew_leased(live, now).await.unwrap_or_else(|error| {
             tracing::warn!(error = %Chain(&error), "failed to renew a session; it is kept for now");
-            live.turns.fail(now, None);
+            live.kept.turns.fail(now, None);
             Outcome::Kept
         })
     }
@@ -133,7 +133,7 @@ impl Sessions {
     async fn renew_leased(&self, live: &Arc<Live>, now: Timestamp) -> Result<Outcome, store::Error> {
         let lease = format!("renewal:{}", live.key().to_text());
         if !self.store.put_if_absent(&lease, &[], now.plus(LEASE)).await? {
-            live.turns.rest(now, ELSEWHERE);
+            live.kept.turns.rest(now, ELSEWHERE);
             return Ok(Outcome::Kept);
         }
         let outcome = self.renew_with_lease(live, now).await;
@@ -176,7 +176,7 @@ impl Sessions {
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "failed to renew a session; it is kept for now");
                 let asked = if let mosaic::Error::RateLimited { retry_after } = error { retry_after } else { None };
-                live.turns.fail(now, asked);
+                live.kept.turns.fail(now, asked);
                 Ok(Outcome::Kept)
             }
         }
@@ -221,9 +221,9 @@ impl Sessions {
 
     /// Puts the renewed session in the place of the old one, unless that was forgotten meanwhile.
     async fn keep(&self, live: &Arc<Live>, session: Session, now: Timestamp) -> Arc<Live> {
-        live.turns.succeed();
-        let (headers, turns) = (self.plan.headers(&session.identity), Arc::clone(&live.turns));
-        let entry = Live::new(live.id().clone(), session, headers, live.used_at(), now.plus(FRESH), turns);
+        live.kept.turns.succeed();
+        let headers = self.plan.headers(&session.identity);
+        let entry = Live::new(live.id().clone(), session, headers, live.used_at(), now.plus(FRESH), live.kept());
         let entry = Arc::new(entry);
         let put = Arc::clone(&entry);
         let kept =

@@ -55,10 +55,17 @@ async fn it_shows_what_the_application_gets_and_no_secret() {
     }
 
     let mut ada = gate.signed_in("ada@example.com").await;
+    let refused = ada.program().open("/ops/secrets?token=x").await;
     let seen = texts(&ada.open(&format!("{PAGE}http://localhost:8080/ops")).await.body);
-    for expected in ["Verdict: no_access 403", "Reason: not_named", "Route: localhost/ops (route[1], line "] {
+    for expected in [
+        "Verdict: no_access 403",
+        "Reason: not_named",
+        "Route: localhost/ops (route[1], line ",
+        &format!("localhost:8080/ops/secrets no_access not_named {}", refused.header("x-request-id")),
+    ] {
         assert!(seen.contains(expected), "{expected} in {seen}");
     }
+    assert!(!texts(&root.open(&format!("{PAGE}/")).await.body).contains("Refused lately"), "that is another session's");
     assert!(texts(&ada.open(&format!("{PAGE}nonsense")).await.body).contains("That is no path and no address."));
     let referred = [("referer", "http://localhost:8080/ops/x")];
     let came_from = ada.send(http::Method::GET, "/.linkgate/debug", &referred, "").await;
