@@ -21,6 +21,7 @@ mod keys;
 mod output;
 mod run;
 mod sessions;
+mod snippet;
 mod users;
 
 use output::say;
@@ -75,6 +76,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print the configuration of another proxy that forwards requests itself and asks the gateway about them
+    Snippet(snippet::Asked),
     /// Add, show, list, remove and import users, at Mosaic or at the built-in issuer
     #[command(subcommand)]
     Users(users::Command),
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Keys { command } => keys::keys(config, &command),
         Command::Health => health::health(config),
         Command::Doctor { json } => doctor::doctor(config, json),
+        Command::Snippet(asked) => snippet::snippet(config, &asked),
         Command::Users(command) => users::users(config, command),
         Command::Sessions(command) => sessions::sessions(config, command),
     }

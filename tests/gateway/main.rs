@@ -19,6 +19,7 @@ mod failing_store;
 mod flow;
 mod forward_auth;
 mod framing;
+mod fronts;
 mod grpc;
 mod harness;
 mod headers;

@@ -1,0 +1,104 @@
+-- Asks linkgate about each request. Made by `linkgate snippet apache --part linkgate.lua`; it belongs into Apache's
+-- ServerRoot, which is /etc/apache2 on Debian.
+
+local http = require "socket.http"
+local ltn12 = require "ltn12"
+
+local QUESTION = "http://{{gateway}}/.linkgate/auth"
+http.TIMEOUT = 10
+
+-- What linkgate says about the visitor.
+local IDENTITY = {
+    "{{lower_identity}}",
+}
+
+-- What a visitor may not say: these names, and families of them, with whatever signs between their words.
+local MANAGED = {
+    ["{{lower_removed}}"] = true,
+}
+local FAMILIES = { "x-forwarded-", "x-auth-request-", "x-linkgate-" }
+
+-- Fields of one connection, and of a body that is not sent along.
+local HOP = {
+    ["connection"] = true, ["keep-alive"] = true, ["proxy-authenticate"] = true, ["proxy-authorization"] = true,
+    ["te"] = true, ["trailer"] = true, ["transfer-encoding"] = true, ["upgrade"] = true, ["content-length"] = true,
+    ["expect"] = true,
+}
+
+local function managed(name)
+    if name:find("_", 1, true) then
+        return true
+    end
+    local folded = name:lower():gsub("[^a-z0-9]", "-")
+    for _, family in ipairs(FAMILIES) do
+        if folded:sub(1, #family) == family then
+            return true
+        end
+    end
+    return MANAGED[folded] == true
+end
+
+local function answer(r, status, fields, parts)
+    r.status = status
+    for name, value in pairs(fields) do
+        if name:lower() == "content-type" then
+            r.content_type = value
+        elseif not HOP[name:lower()] then
+            r.err_headers_out[name] = value
+        end
+    end
+    if r.method ~= "HEAD" then
+        r:write(table.concat(parts))
+    end
+    return apache2.DONE
+end
+
+function check(r)
+    local told = {
+        ["X-Forwarded-For"] = r.useragent_ip,
+        ["X-Forwarded-Proto"] = r.is_https and "https" or "http",
+        ["X-Forwarded-Host"] = r.headers_in["Host"],
+    }
+    local question = {}
+    for name, value in pairs(r:headers_in_table()) do
+        if managed(name) then
+            r.headers_in[name] = nil
+        elseif not HOP[name:lower()] then
+            question[name] = value
+        end
+    end
+    for name, value in pairs(told) do
+        r.headers_in[name] = value
+        question[name] = value
+    end
+    -- The question is this proxy's to put.
+    if r.uri:sub(1, 15) == "/.linkgate/auth" then
+        return 404
+    end
+    if r.uri:sub(1, 11) == "/.linkgate/" then
+        return apache2.OK
+    end
+
+    question["X-Forwarded-Method"] = r.method
+    question["X-Forwarded-Uri"] = r.unparsed_uri
+    local parts = {}
+    local reached, status, fields = http.request {
+        url = QUESTION,
+        headers = question,
+        sink = ltn12.sink.table(parts),
+        redirect = false,
+    }
+    if not reached or type(status) ~= "number" then
+        return 503
+    end
+    if status ~= 200 then
+        return answer(r, status, fields, parts)
+    end
+    r.headers_in["Cookie"] = fields["x-linkgate-cookie"]
+    for _, name in ipairs(IDENTITY) do
+        if fields[name] then
+            r.headers_in[name] = fields[name]
+        end
+    end
+    return apache2.OK
+end
