@@ -112,6 +112,8 @@ impl<'a> Question<'a> {
         answer.headers_mut().extend(told.map(|(name, value)| (Some(name.clone()), value.clone())).collect::<Fields>());
         if let Some(cookies) = request.headers.get(header::COOKIE) {
             answer.headers_mut().insert(COOKIE, cookies.clone());
+            // For Traefik, which can give a field no other name.
+            answer.headers_mut().insert(header::COOKIE, cookies.clone());
         }
         answer
     }

@@ -43,8 +43,9 @@ async fn the_cookies_for_the_upstream_are_without_the_gateways_own() {
     let cookie = format!("theme=dark; linkgate={}; lang=en", ada.session_cookie());
     let answer = ask(&gate.visitor(), "/.linkgate/auth", "GET", "/page", &[("cookie", cookie.as_str())]).await;
     assert_eq!((answer.status, answer.header("x-linkgate-cookie")), (StatusCode::OK, "theme=dark; lang=en"));
+    assert_eq!(answer.header("cookie"), "theme=dark; lang=en", "Traefik takes it under this name");
     let answer = ask(&ada, "/.linkgate/auth", "GET", "/page", &[]).await;
-    assert!(!answer.headers.contains_key("x-linkgate-cookie"));
+    assert!(!answer.headers.contains_key("x-linkgate-cookie") && !answer.headers.contains_key("cookie"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

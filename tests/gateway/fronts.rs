@@ -65,7 +65,7 @@ const TRAEFIK: Front = Front {
 };
 const ENVOY: Front = Front {
     name: "envoy",
-    command: &["envoy", "-c", "envoy.yaml", "--disable-hot-restart", "--concurrency", "1"],
+    command: &["python", "-m", "envoy._main", "-c", "envoy.yaml", "--disable-hot-restart", "--concurrency", "1"],
     from_pypi: true,
     around: None,
     files: &["envoy.yaml"],
@@ -187,7 +187,7 @@ const FORGED: &[&[(&str, &str)]] = &[
     &[("X-Linkgate-Assertion", "e30.e30."), ("X-Linkgate-Cookie", "linkgate=other"), ("x_linkgate_assertion", "e30")],
     &[("X-Forwarded-Uri", "/static"), ("X-Forwarded-Method", "OPTIONS")],
     &[("X-Original-Url", "http://localhost:8080/static"), ("X-Original-Uri", "/static"), ("X-Original-Method", "GET")],
-    &[("X-Rewrite-Url", "/static"), ("X-Envoy-Original-Path", "/static")],
+    &[("X-Rewrite-Url", "/static"), ("Proxy", "http://evil.example")],
     &[("X-Forwarded-Host", "evil.example"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Port", "1")],
     &[("X-Forwarded-Prefix", "/evil"), ("X-Forwarded-Server", "evil"), ("X-Forwarded-Ssl", "on")],
     &[("X-Forwarded-For", "192.0.2.7"), ("X-Forwarded-For", "192.0.2.8")],
