@@ -110,6 +110,13 @@ function check(r)
         r.headers_in[name] = value
         question[name] = value
     end
+    -- Other words in it would be taken for names of fields to leave out.
+    local connection = (r.headers_in["Connection"] or ""):lower()
+    if r.headers_in["Upgrade"] then
+        r.headers_in["Connection"] = "upgrade"
+    else
+        r.headers_in["Connection"] = connection:find("close", 1, true) and "close" or nil
+    end
     -- The question is this proxy's to put.
     if r.uri:sub(1, 15) == "/.linkgate/auth" then
         return 404

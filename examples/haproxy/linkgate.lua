@@ -118,6 +118,12 @@ core.register_action("linkgate", { "http-req" }, function(txn)
         txn.http:req_set_header(name, value)
         question[name] = { value }
     end
+    -- Other words in it would be taken for names of fields to leave out.
+    local tunnel = #txn.sf:req_fhdr("upgrade") > 0
+    txn.http:req_del_header("connection")
+    if tunnel then
+        txn.http:req_set_header("connection", "upgrade")
+    end
     if txn.sf:path():sub(1, 11) == "/.linkgate/" then
         return
     end

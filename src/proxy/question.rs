@@ -156,11 +156,13 @@ fn split_url(url: &str) -> Option<(&str, &str)> {
     Some((host, if target.is_empty() { "/" } else { target }))
 }
 
-/// Whether a field of the question is the visitor's: not one of the connection, nor one that says what is asked.
+/// Whether a field of the question is the visitor's: not one of the connection or of the question's own (empty) body, nor
+/// one that says what is asked.
 fn is_visitors(name: &HeaderName) -> bool {
-    const OTHERS: [&str; 9] = [
+    const OTHERS: [&str; 10] = [
         "host",
         "connection",
+        "content-length",
         "upgrade",
         "keep-alive",
         "te",
