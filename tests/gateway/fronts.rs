@@ -18,7 +18,7 @@ use crate::wire::Wire;
 #[derive(Clone, Copy, Debug)]
 struct Front {
     name: &'static str,
-    /// The program, and how it is started in the folder with its files.
+    /// The program, and how it is started in the folder with its files: as one process, which leaves no other behind.
     command: &'static [&'static str],
     /// Whether the program comes from PyPI.
     from_pypi: bool,
@@ -30,7 +30,7 @@ struct Front {
 
 const NGINX: Front = Front {
     name: "nginx",
-    command: &["nginx", "-p", ".", "-c", "nginx.conf", "-e", "stderr"],
+    command: &["nginx", "-p", ".", "-c", "nginx.conf", "-e", "stderr", "-g", "master_process off;"],
     from_pypi: false,
     around: Some("nginx.conf"),
     files: &["linkgate.conf"],
@@ -51,7 +51,7 @@ const HAPROXY: Front = Front {
 };
 const APACHE: Front = Front {
     name: "apache",
-    command: &["apache2", "-d", ".", "-f", "apache2.conf", "-DFOREGROUND"],
+    command: &["apache2", "-d", ".", "-f", "apache2.conf", "-X"],
     from_pypi: false,
     around: Some("apache2.conf"),
     files: &["linkgate.conf", "linkgate.lua"],
@@ -73,7 +73,8 @@ const ENVOY: Front = Front {
 const ALL: [Front; 6] = [NGINX, CADDY, HAPROXY, APACHE, TRAEFIK, ENVOY];
 
 /// A rule of the story's own, beside the example's.
-const NEAR: &str = "\n[[route]]\npath = \"/near\"\nupstream = \"front-proxy\"\nallow = { networks = [\"192.0.2.0/24\"] }\n";
+const NEAR: &str =
+    "\n[[route]]\npath = \"/near\"\nupstream = \"front-proxy\"\nallow = { networks = [\"192.0.2.0/24\"] }\n";
 
 impl Front {
     fn example(self, file: &str) -> String {
@@ -202,7 +203,10 @@ async fn visitors_sign_in_and_come_back(front: Front) {
     let sign_in = "/.linkgate/sign-in?return_to=%2Fpage%3Fx%3D1%26y%3D%252F";
     assert_eq!(led.location(), format!("http://{HOST}{sign_in}"));
     let (refused, nothing) = fronted.ask(&ada, "/page", &[]).await;
-    assert_eq!((refused.status, refused.json()["error"].as_str()), (StatusCode::UNAUTHORIZED, Some("sign_in_required")));
+    assert_eq!(
+        (refused.status, refused.json()["error"].as_str()),
+        (StatusCode::UNAUTHORIZED, Some("sign_in_required"))
+    );
     assert!(!refused.header("www-authenticate").is_empty(), "{refused:?}");
     let posted = ada.post("/page", &[("a", "b")]).await;
     assert_eq!(posted.status, StatusCode::UNAUTHORIZED, "{posted:?}");
