@@ -1,6 +1,6 @@
 //! `linkgate snippet`: the configuration of another proxy that forwards requests itself and asks the gateway about them.
 //!
-//! What is printed are the texts in `snippet/`, filled in with addresses and the names of the identity headers. Hosts are
+//! What is printed are the texts in `snippets/`, filled in with addresses and the names of the identity headers. Hosts are
 //! not in them: the gateway refuses those that are not its own.
 
 use std::collections::BTreeSet;
@@ -57,21 +57,21 @@ impl Front {
     /// Its files by their names, the first one first.
     const fn files(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Nginx => &[("linkgate.conf", include_str!("snippet/nginx/linkgate.conf"))],
-            Self::Caddy => &[("Caddyfile", include_str!("snippet/caddy/Caddyfile"))],
+            Self::Nginx => &[("linkgate.conf", include_str!("../../snippets/nginx/linkgate.conf"))],
+            Self::Caddy => &[("Caddyfile", include_str!("../../snippets/caddy/Caddyfile"))],
             Self::Haproxy => &[
-                ("haproxy.cfg", include_str!("snippet/haproxy/haproxy.cfg")),
-                ("linkgate.lua", include_str!("snippet/haproxy/linkgate.lua")),
+                ("haproxy.cfg", include_str!("../../snippets/haproxy/haproxy.cfg")),
+                ("linkgate.lua", include_str!("../../snippets/haproxy/linkgate.lua")),
             ],
             Self::Apache => &[
-                ("linkgate.conf", include_str!("snippet/apache/linkgate.conf")),
-                ("linkgate.lua", include_str!("snippet/apache/linkgate.lua")),
+                ("linkgate.conf", include_str!("../../snippets/apache/linkgate.conf")),
+                ("linkgate.lua", include_str!("../../snippets/apache/linkgate.lua")),
             ],
             Self::Traefik => &[
-                ("traefik.yml", include_str!("snippet/traefik/traefik.yml")),
-                ("linkgate.yml", include_str!("snippet/traefik/linkgate.yml")),
+                ("traefik.yml", include_str!("../../snippets/traefik/traefik.yml")),
+                ("linkgate.yml", include_str!("../../snippets/traefik/linkgate.yml")),
             ],
-            Self::Envoy => &[("envoy.yaml", include_str!("snippet/envoy/envoy.yaml"))],
+            Self::Envoy => &[("envoy.yaml", include_str!("../../snippets/envoy/envoy.yaml"))],
         }
     }
 }
