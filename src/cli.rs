@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, Problems, Purpose};
 
 mod administration;
+mod assertion;
 mod check;
 mod difference;
 mod doctor;
@@ -63,11 +64,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Look after the issuer's signing keys
+    /// Look after the signing keys of the issuer and of assertions
     Keys {
         #[command(subcommand)]
         command: keys::Command,
     },
+    /// Print a signed assertion as an application gets it, or with `--bad` those that it must refuse
+    Assertion(assertion::Arguments),
     /// Ask a running gateway whether it is ready, for container health checks
     Health,
     /// Look for faults in the live set-up, and say which setting to change
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::explain(config, &arguments),
         Command::Diff { new, json } => difference::difference(config, &new, json),
         Command::Keys { command } => keys::keys(config, &command),
+        Command::Assertion(arguments) => assertion::assertion(config, &arguments),
         Command::Health => health::health(config),
         Command::Doctor { json } => doctor::doctor(config, json),
         Command::Snippet(asked) => snippet::snippet(config, &asked),

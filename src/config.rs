@@ -18,7 +18,7 @@ use crate::origin::Origin;
 use crate::portal::sign_in;
 use crate::proxy::{self, route};
 use crate::setting::{self, Span};
-use crate::{admin, issuer, mosaic, pages, session, telemetry};
+use crate::{admin, assertion, issuer, mosaic, pages, session, telemetry};
 
 mod check;
 mod content;
@@ -76,6 +76,8 @@ pub struct Config {
     pub issuer: Option<issuer::Config>,
     /// `[identity_headers]`
     pub identity_headers: headers::Config,
+    /// `[assertion]`
+    pub assertion: assertion::Config,
     /// `[[route]]`, at least one for a gateway.
     pub route: Vec<route::Config>,
     /// The directory of the file, absolute: relative paths in the file start here.
@@ -133,6 +135,7 @@ struct Settings {
     mosaic: Option<Table<mosaic::Config>>,
     issuer: Option<Table<issuer::Config>>,
     identity_headers: Table<headers::Config>,
+    assertion: Table<assertion::Config>,
     route: Vec<Spanned<Table<route::Config>>>,
 }
 
@@ -164,6 +167,7 @@ impl Default for Settings {
             mosaic: None,
             issuer: None,
             identity_headers: Table::default(),
+            assertion: Table::default(),
             route: Vec::new(),
         }
     }
@@ -286,6 +290,7 @@ impl Settings {
             mosaic: self.mosaic.map(|mosaic| mosaic.0),
             issuer: self.issuer.map(|issuer| issuer.0),
             identity_headers: self.identity_headers.0,
+            assertion: self.assertion.0,
             route: self.route.into_iter().map(|route| route.into_inner().0).collect(),
             directory,
             file,

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin, Readiness};
+use crate::assertion;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::identity::headers::BadHeaderName;
@@ -90,6 +91,9 @@ pub enum Error {
     /// The signing keys cannot be changed.
     #[error("change the signing keys")]
     Keys(#[from] crate::issuer::Error),
+    /// The keys of assertions cannot be changed.
+    #[error(transparent)]
+    AssertionKeys(#[from] assertion::Error),
     /// There is no built-in issuer.
     #[error("find the signing keys: there is no [issuer]")]
     NoIssuer,
@@ -127,6 +131,15 @@ pub async fn rotate_keys(config: &Config, clock: Clock) -> Result<Timestamp, Err
     }
     let store = store::open(&config.session.store, &config.directory, clock.clone())?;
     Ok(Issuer::rotate_keys(&store, &clock).await?)
+}
+
+/// Makes a new key for assertions; says when it begins to sign.
+///
+/// # Errors
+/// When the store fails, or another instance changes the keys at this moment.
+pub async fn rotate_assertion_keys(config: &Config, clock: Clock) -> Result<Timestamp, Error> {
+    let store = store::open(&config.session.store, &config.directory, clock.clone())?;
+    Ok(assertion::rotate(&store, &clock).await?)
 }
 
 /// Makes aws-lc-rs the process's crypto provider. Must come before anything that speaks TLS; coming again is fine.

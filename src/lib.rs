@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod agent;
+pub mod assertion;
 pub mod cache;
 pub mod cli;
 pub mod clock;

@@ -12,6 +12,7 @@ use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio_util::task::TaskTracker;
 
+use crate::assertion::Assertions;
 use crate::clock::Clock;
 use crate::identity::{AddressRule, EmailAddress};
 use crate::mosaic::Mosaic;
@@ -29,6 +30,7 @@ mod callback;
 mod code;
 pub mod debug;
 mod hand_over;
+mod keys;
 pub mod oauth2_proxy;
 pub mod organization;
 pub mod return_to;
@@ -56,6 +58,8 @@ pub struct Parts {
     pub sessions: Arc<Sessions>,
     /// The store, for attempts and budgets.
     pub store: Shared,
+    /// What upstreams can check about a visitor.
+    pub assertions: Arc<Assertions>,
     /// The client of Mosaic or of the built-in issuer.
     pub mosaic: Mosaic,
     /// The time.
@@ -98,6 +102,7 @@ pub struct Portal {
     store: Shared,
     attempts: Attempts,
     throttle: Throttle,
+    assertions: Arc<Assertions>,
     mosaic: Mosaic,
     clock: Clock,
     jar: Jar,
@@ -124,6 +129,7 @@ impl Portal {
             pages: parts.pages,
             sessions: parts.sessions,
             store: parts.store,
+            assertions: parts.assertions,
             mosaic: parts.mosaic,
             clock: parts.clock,
             sign_in: parts.sign_in,
@@ -143,6 +149,7 @@ impl Portal {
             .route("/.linkgate/sign-out", get(sign_out::page).post(sign_out::end))
             .route("/.linkgate/signed-out", get(sign_out::done))
             .route("/.linkgate/session", get(session::show))
+            .route("/.linkgate/keys.json", get(keys::show))
             .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
             .fallback(async || Failure::from(Refusal::NotFound))
             .with_state(Arc::clone(self))
@@ -163,6 +170,7 @@ impl Portal {
             .route("/.linkgate/signed-out", get(sign_out::done))
             .route("/.linkgate/session", get(session::show))
             .route(debug::PATH, get(debug::page))
+            .route("/.linkgate/keys.json", get(keys::show))
             .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
             .fallback(async || Failure::from(Refusal::NotFound))
             .with_state(Arc::clone(self))

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
@@ -131,6 +131,8 @@ pub struct Context {
     /// Whether it is a call of gRPC by HTTP/2, whose answer has trailers.
     is_call: bool,
     objected: Option<Objected>,
+    /// What the upstream can check about the visitor, and the header's name.
+    assertion: Option<(HeaderName, HeaderValue)>,
     verdict: &'static str,
     attempts: Attempts,
     /// Whether the upstream has begun with an answer.
@@ -312,6 +314,10 @@ impl Proxy {
         let asked = Asked { request: &request, client: context.client, now: context.arrived_at };
         let mut answer = match site.decide_about(asked, &mut context.target).await {
             Ok(pass) => {
+                match site.assertion(&pass).await {
+                    Ok(assertion) => context.assertion = assertion,
+                    Err(refusal) => return Ok(self.refuse(context, &request, refusal.into())),
+                }
                 let leave = self.let_pass(context, pass, request.method.clone())?;
                 context.verdict = decision::ALLOWED;
                 self.write_headers(&mut request, context, &leave, None)?;
@@ -340,7 +346,13 @@ impl Proxy {
         certificate: Option<&tls::ClientCertificate>,
     ) -> pingora::Result<()> {
         let server = context.attempts.authority();
-        let source = Source { client: context.client, server, request_id: &context.request_id, certificate };
+        let source = Source {
+            client: context.client,
+            server,
+            request_id: &context.request_id,
+            certificate,
+            assertion: context.assertion.as_ref(),
+        };
         context.site.terms.write_headers(request, &leave.pass, leave.target(), &source)
     }
 
@@ -377,6 +389,7 @@ impl ProxyHttp for Proxy {
             ongoing: None,
             is_call: false,
             objected: None,
+            assertion: None,
             verdict: "broken_off",
             attempts: Attempts::default(),
             is_answered: false,

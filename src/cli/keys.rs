@@ -1,4 +1,4 @@
-//! `linkgate keys`: the issuer's signing keys.
+//! `linkgate keys`: the signing keys of the issuer and of assertions.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,25 +15,34 @@ use crate::gateway;
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Make a new key that signs in two minutes, and not only when the present one is old
-    Rotate,
+    Rotate {
+        /// The key of assertions, which signs in ten minutes, in place of the issuer's
+        #[arg(long)]
+        assertion: bool,
+    },
 }
 
 /// Does what is asked for.
 pub(super) fn keys(file: &Path, command: &Command) -> ExitCode {
     match command {
-        Command::Rotate => rotate(file),
+        Command::Rotate { assertion } => rotate(file, *assertion),
     }
 }
 
 /// Makes a new signing key in the store that the configuration names.
-fn rotate(file: &Path) -> ExitCode {
+fn rotate(file: &Path, assertion: bool) -> ExitCode {
     let config = match load_any(file) {
         Ok(config) => config,
         Err(code) => return code,
     };
     gateway::install_crypto();
     in_runtime(&config, async {
-        match gateway::rotate_keys(&config, Clock::system()).await {
+        let rotated = if assertion {
+            gateway::rotate_assertion_keys(&config, Clock::system()).await
+        } else {
+            gateway::rotate_keys(&config, Clock::system()).await
+        };
+        match rotated {
             Ok(moment) => {
                 print(&format!("a new key is shown, and signs from {moment}\n"));
                 ExitCode::SUCCESS

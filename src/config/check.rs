@@ -145,6 +145,14 @@ impl Check<'_> {
             let message = format!("is longer than the session itself, `session.lifetime` is {}", session.lifetime);
             self.refuse("session.idle_timeout", message, "");
         }
+        let assertion = &self.settings.assertion.0;
+        if !(Span::seconds(30)..=Span::minutes(5)).contains(&assertion.lifetime) {
+            self.refuse("assertion.lifetime", "must be between 30s and 5m", "5m suits most");
+        }
+        if assertion.key_lifetime < Span::days(2) {
+            let message = "must be at least 2d: each key is shown a day before it signs";
+            self.refuse("assertion.key_lifetime", message, "30d suits most");
+        }
     }
 
     fn theme(&mut self) {

@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::embedded::Embedded;
 use super::{Sockets, install_crypto};
+use crate::assertion::Assertions;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::headers::Plan;
@@ -147,6 +148,16 @@ impl Administration {
         let sessions = Sessions::new(parts, &config.session, Admission::default());
         Ok(Self { users, sessions })
     }
+}
+
+/// Assertions as a gateway of the configuration mints them.
+///
+/// # Errors
+/// When the store cannot be used.
+pub fn assertions(config: &Config, clock: &Clock) -> Result<Arc<Assertions>, Error> {
+    install_crypto();
+    let store = open_store(config, clock)?;
+    Ok(Assertions::new(&store, clock, &TaskTracker::new(), &config.public_url, &config.assertion))
 }
 
 /// The configuration of an issuer that serves nobody else: other programs' port is the gateway's.

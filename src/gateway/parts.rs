@@ -11,6 +11,7 @@ use super::demo::Demo;
 use super::explain::DebugPage;
 use super::{Background, Error, LONGEST_RETRY, READINESS, RETRY};
 use crate::admin::Readiness;
+use crate::assertion::Assertions;
 use crate::clock::Clock;
 use crate::config::{Change, Config};
 use crate::credential::{self, Credentials};
@@ -60,6 +61,7 @@ pub(super) struct Parts {
     sessions: Arc<Sessions>,
     credentials: Arc<Credentials>,
     terms: Arc<Terms>,
+    assertions: Arc<Assertions>,
     portal: Arc<Portal>,
     demo: Option<Demo>,
     /// Hears of sessions that others ended.
@@ -79,11 +81,12 @@ impl Parts {
         let sessions = ground.sessions(config, &mosaic)?;
         let demo = wants_demo(config).then(|| Demo::start(&pages, &ground.closing)).transpose()?;
         let terms = ground.terms(config, demo.as_ref())?;
+        let assertions = ground.assertions(config);
         Ok(Self {
             config: config.clone(),
             tls: tls_of(config)?,
             credentials: ground.credentials(config, &mosaic, &sessions)?,
-            portal: ground.portal(config, &pages, &mosaic, &sessions, &terms)?,
+            portal: ground.portal(config, &pages, &mosaic, &sessions, &terms, &assertions)?,
             demo,
             terms,
             ends: ground.listen_for_ends(&sessions),
@@ -92,6 +95,7 @@ impl Parts {
             claims,
             mosaic,
             sessions,
+            assertions,
         })
     }
 
@@ -126,14 +130,33 @@ impl Parts {
         } else {
             (Arc::clone(&self.sessions), Arc::clone(&self.ends), Arc::clone(&self.credentials))
         };
+        let assertions = if touched(&["assertion", "public_url"]) {
+            self.assertions.next(&config.public_url, &config.assertion)
+        } else {
+            Arc::clone(&self.assertions)
+        };
         let demo = match &self.demo {
             Some(demo) => Some(demo.clone()),
             None => wants_demo(config).then(|| Demo::start(&pages, &ground.closing)).transpose()?,
         };
         let terms = ground.terms(config, demo.as_ref())?;
-        let portal = ground.portal(config, &pages, &mosaic, &sessions, &terms)?;
+        let portal = ground.portal(config, &pages, &mosaic, &sessions, &terms, &assertions)?;
         let config = config.clone();
-        Ok(Self { config, tls, pages, claims, mosaic, sessions, credentials, terms, portal, demo, ends, health })
+        Ok(Self {
+            config,
+            tls,
+            pages,
+            claims,
+            mosaic,
+            sessions,
+            credentials,
+            assertions,
+            terms,
+            portal,
+            demo,
+            ends,
+            health,
+        })
     }
 
     /// What is served with these parts.
@@ -145,6 +168,7 @@ impl Parts {
             content_policy: refusal::content_policy(&hosts),
             terms: Arc::clone(&self.terms),
             credentials: Arc::clone(&self.credentials),
+            assertions: Arc::clone(&self.assertions),
             portal: self.portal.router(guests),
             portal_elsewhere: self.portal.router_elsewhere(),
             hosts,
@@ -205,6 +229,10 @@ impl Ground {
         }))
     }
 
+    fn assertions(&self, config: &Config) -> Arc<Assertions> {
+        Assertions::new(&self.store, &self.clock, &self.tasks, &config.public_url, &config.assertion)
+    }
+
     fn terms(&self, config: &Config, demo: Option<&Demo>) -> Result<Arc<Terms>, Error> {
         if let Some(demo) = demo {
             self.upstreams.demo_at(demo.address());
@@ -219,6 +247,7 @@ impl Ground {
         mosaic: &Mosaic,
         sessions: &Arc<Sessions>,
         terms: &Arc<Terms>,
+        assertions: &Arc<Assertions>,
     ) -> Result<Arc<Portal>, Error> {
         let debug = DebugPage::of(config, terms)?;
         Ok(Portal::new(portal::Parts {
@@ -226,6 +255,7 @@ impl Ground {
             pages: Arc::clone(pages),
             sessions: Arc::clone(sessions),
             store: Arc::clone(&self.store),
+            assertions: Arc::clone(assertions),
             mosaic: mosaic.clone(),
             clock: self.clock.clone(),
             sign_in: config.sign_in.clone(),
@@ -259,6 +289,7 @@ pub(super) fn terms(config: &Config, upstreams: &Upstreams) -> Result<Terms, Err
         managed: Managed::new(&Plan::new(&config.identity_headers)?),
         limits: config.limits.clone(),
         oauth2_proxy_paths: config.oauth2_proxy_paths,
+        assertion_header: config.assertion.preset.header(),
         trusted_proxies: config.trusted_proxies.clone(),
     })
 }

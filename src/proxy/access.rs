@@ -92,6 +92,11 @@ impl Pass {
         self.visitor.as_ref()
     }
 
+    /// Whether the upstream is told who the visitor is by a signed assertion too.
+    pub fn wants_assertion(&self) -> bool {
+        self.route.assertion && self.visitor.is_some()
+    }
+
     /// What the rules object to, where the route only observes what they say.
     pub fn observed(&self) -> Option<Objection> {
         self.observed

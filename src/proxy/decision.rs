@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
@@ -15,6 +15,7 @@ use super::handshake::{check_upgrade, is_websocket};
 use super::objected::Objected;
 use super::route::{self, Route};
 use super::{Context, Site, Terms, refusal};
+use crate::assertion;
 use crate::clock::Timestamp;
 use crate::credential::{Error, Fault, Found, Visitor};
 use crate::origin::Authority;
@@ -120,7 +121,22 @@ impl Site {
         let asked = Asked { request: session.req_header(), client: context.client, now: context.arrived_at };
         let pass = self.decide_about(asked, &mut context.target).await?;
         // Whoever may pass at the proxy that forwards this has no other way round it.
-        if pass.route().is_forwarded_elsewhere { Err(Refusal::NotFound.into()) } else { Ok(pass) }
+        if pass.route().is_forwarded_elsewhere {
+            return Err(Refusal::NotFound.into());
+        }
+        context.assertion = self.assertion(&pass).await?;
+        Ok(pass)
+    }
+
+    /// The signed assertion for the upstream, where its route asks for one, and the header's name. Without a key nothing
+    /// is forwarded.
+    pub(super) async fn assertion(&self, pass: &Pass) -> Result<Option<(HeaderName, HeaderValue)>, Refusal> {
+        let Some(visitor) = pass.visitor().filter(|_| pass.wants_assertion()) else { return Ok(None) };
+        let assertion = self.assertions.of(visitor, &pass.route().name).await.map_err(|error| {
+            tracing::error!(error = %crate::session::Chain(&error), "failed to mint an assertion");
+            if matches!(error, assertion::Error::TooLong) { Refusal::Internal } else { Refusal::StoreUnavailable }
+        })?;
+        Ok(Some((self.assertions.header(), assertion)))
     }
 
     /// The decision about a request by what is in its header. `target` is what it is for, once that is known.

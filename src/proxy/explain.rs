@@ -219,7 +219,10 @@ impl Terms {
         let upstream = &pass.route().upstream;
         let request_id = headers::request_id(&asked.request.headers, is_trusted);
         let is_given = asked.request.headers.get("x-request-id") == Some(&request_id);
+        // Its value is hidden below, as that of every assertion.
+        let assertion = (self.assertion_header.clone(), HeaderValue::from_static("signed"));
         let source = Source {
+            assertion: Some(&assertion).filter(|_| pass.wants_assertion()),
             client: asked.client,
             server: upstream.authorities().next(),
             request_id: if is_given { &request_id } else { &FRESH },

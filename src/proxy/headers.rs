@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use http::header::{AUTHORIZATION, COOKIE, HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorType};
 
 use super::access::Pass;
 use super::tls::ClientCertificate;
@@ -24,7 +25,7 @@ pub struct Managed {
 /// already decided about (`X-Original-URL`, `X-Rewrite-URL`), or a program's environment (`Proxy`, "httpoxy").
 const ALWAYS: [&str; 6] = ["forwarded", "x-real-ip", "x-request-id", "x-original-url", "x-rewrite-url", "proxy"];
 /// Families of names that are the gateway's.
-const FAMILIES: [&str; 3] = ["x-forwarded-", "x-linkgate-", "x-auth-request-"];
+const FAMILIES: [&str; 5] = ["x-forwarded-", "x-linkgate-", "x-auth-request-", "cf-access-", "x-pomerium-"];
 
 impl Managed {
     /// The names of a plan, of every preset, and of what the gateway says about the connection.
@@ -72,6 +73,8 @@ pub struct Provenance<'a> {
     pub request_id: &'a HeaderValue,
     /// What the visitor showed in TLS.
     pub certificate: Option<&'a ClientCertificate>,
+    /// The signed assertion, and the name that it goes out under.
+    pub assertion: Option<&'a (HeaderName, HeaderValue)>,
 }
 
 /// Rewrites the request for the upstream. Runs last, after the framework removed what `Connection` names.
@@ -117,6 +120,16 @@ pub fn write(
         let shown: String =
             shown.chars().map(|sign| if sign.is_ascii_graphic() || sign == ' ' { sign } else { '?' }).collect();
         request.insert_header("X-Forwarded-Client-Cert", shown)?;
+    }
+    match provenance.assertion {
+        Some((name, value)) => request.insert_header(name.clone(), value.clone())?,
+        None if pass.wants_assertion() => {
+            return Error::e_explain(
+                ErrorType::InternalError,
+                "a request without the assertion that its route asks for",
+            );
+        }
+        None => {}
     }
     request.insert_header("X-Request-Id", provenance.request_id.clone())
 }
@@ -202,6 +215,10 @@ mod tests {
             "x-auth-request-email",
             "x-request-id",
             "x-linkgate-assertion",
+            "cf-access-jwt-assertion",
+            "cf_access_jwt_assertion",
+            "x-pomerium-jwt-assertion",
+            "x.pomerium.jwt.assertion",
             "x-person",
             "x_person",
             "any_underscore",

@@ -70,6 +70,9 @@ pub struct Config {
     /// What is changed about the header fields of its answers.
     #[serde(default, deserialize_with = "setting::optional_table")]
     pub response_headers: Option<FieldChanges>,
+    /// Whether the application gets a signed assertion of who the visitor is.
+    #[serde(default)]
+    pub assertion: bool,
     /// Who may pass.
     #[serde(default)]
     pub access: Access,
@@ -117,7 +120,20 @@ pub struct Config {
     pub body_bytes: Option<u64>,
 }
 
+/// Host and path. The upstream's assertions name it as their audience.
+fn name(host: &str, path: &str) -> String {
+    format!("{host}{}", if path.is_empty() { "/" } else { path })
+}
+
 impl Config {
+    /// The name of the route, where visitors reach the gateway at `public_host`.
+    pub fn name(&self, public_host: &str) -> String {
+        name(
+            self.host.as_deref().unwrap_or(public_host),
+            self.path.as_deref().unwrap_or_default().trim_end_matches('/'),
+        )
+    }
+
     /// The files that it names.
     pub fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         self.upstream_tls.iter_mut().flat_map(TlsSetting::paths)
@@ -168,6 +184,8 @@ pub struct Route {
     pub max_stream_age: Option<Duration>,
     /// Bytes of a request body, where it has a limit of its own.
     pub body_bytes: Option<u64>,
+    /// Whether the upstream gets a signed assertion of who the visitor is.
+    pub assertion: bool,
     /// What becomes of the path.
     pub rewrite: PathRewrite,
     /// The `Host` that the upstream gets.
@@ -201,7 +219,7 @@ impl Route {
             is_forwarded_elsewhere,
             bearer: config.bearer,
             cors: config.cors.as_ref().map(Cors::new),
-            name: format!("{host}{}", if path.is_empty() { "/" } else { &path }),
+            name: name(&host.to_string(), &path),
             policy: Policy::new(config, &path),
             upstream: upstreams.find(definition, tls.unwrap_or_default()),
             methods: config.methods.clone(),
@@ -210,6 +228,7 @@ impl Route {
             retries: config.retries,
             max_stream_age: config.max_stream_age.map(|most| most.0),
             body_bytes: config.body_bytes,
+            assertion: config.assertion,
             rewrite: PathRewrite::new(config.strip_prefix, &path, config.add_prefix.as_deref().unwrap_or_default()),
             host_header: config.host_header.clone(),
             request_headers: config.request_headers.clone().unwrap_or_default(),

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use ipnet::IpNet;
 
 use super::{Terms, tls};
+use crate::assertion::Assertions;
 use crate::clock::Timestamp;
 use crate::credential::Credentials;
 use crate::origin::{Hosts, Origin};
@@ -21,6 +22,8 @@ pub struct Site {
     pub terms: Arc<Terms>,
     /// Whatever a request can show.
     pub credentials: Arc<Credentials>,
+    /// What upstreams can check about a visitor.
+    pub assertions: Arc<Assertions>,
     /// Everything under `/.linkgate/` on the host of `public_url`.
     pub portal: Router,
     /// The same on the other hosts.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use pingora::http::RequestHeader;
 
@@ -26,6 +26,8 @@ pub struct Terms {
     pub limits: Limits,
     /// Whether the paths of oauth2-proxy are ours.
     pub oauth2_proxy_paths: bool,
+    /// What carries the assertion.
+    pub assertion_header: HeaderName,
     /// Whose word about a visitor's address counts.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -61,6 +63,7 @@ impl Terms {
             },
             request_id: source.request_id,
             certificate: source.certificate,
+            assertion: source.assertion,
         };
         headers::write(request, &self.managed, pass, &provenance)
     }
@@ -76,4 +79,6 @@ pub(super) struct Source<'a> {
     pub(super) request_id: &'a HeaderValue,
     /// What the visitor showed in TLS.
     pub(super) certificate: Option<&'a ClientCertificate>,
+    /// The signed assertion, and the name that it goes out under.
+    pub(super) assertion: Option<&'a (HeaderName, HeaderValue)>,
 }

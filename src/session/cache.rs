@@ -16,6 +16,7 @@ use crate::clock::Timestamp;
 pub struct Live {
     id: SessionId,
     key: Key,
+    reference: String,
     session: Session,
     headers: Vec<(HeaderName, HeaderValue)>,
     used_at: AtomicI64,
@@ -42,6 +43,7 @@ impl Live {
     ) -> Self {
         Self {
             key: id.key(),
+            reference: id.reference(),
             id,
             session,
             headers,
@@ -74,6 +76,11 @@ impl Live {
 
     pub(super) fn kept(&self) -> Kept {
         self.kept.clone()
+    }
+
+    /// A name of the session that others may know: it leads nobody to it.
+    pub fn reference(&self) -> &str {
+        &self.reference
     }
 
     pub(super) const fn key(&self) -> Key {

@@ -38,6 +38,11 @@ impl SessionId {
         Key(secret::sha256(&self.0))
     }
 
+    /// What upstreams may call the session. Neither its ID nor its name in the store can be told from it.
+    pub(super) fn reference(&self) -> String {
+        secret::base64url(&secret::mac(&self.0, b"reference"))
+    }
+
     pub(super) const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

@@ -105,6 +105,7 @@ const TABLES: [(&str, &str); 27] = [
     ("{LEAST}[issuer.codes]\nzz = 0", "[issuer.codes]"),
     ("[issuer.mail]\nzz = 0", "# [issuer.mail]"),
     ("{LEAST}[identity_headers]\nzz = 0", "[identity_headers]"),
+    ("{LEAST}[assertion]\nzz = 0", "[assertion]"),
     ("{LEAST}[[issuer.user]]\nemail = 'b@example.com'\nzz = 0", "# [[issuer.user]]"),
     ("{LEAST}[reload]\nzz = 0", "[reload]"),
     ("{LEAST}[issuer.tls]\ncertificate = 'x'\nzz = 0", "# [issuer.tls]"),
@@ -242,6 +243,7 @@ fn sections(config: &Config) -> Vec<(&'static str, Value)> {
         ("[issuer.codes]", json(config.issuer.as_ref().map(|issuer| &issuer.codes))),
         ("[issuer]", json(&config.issuer)),
         ("[identity_headers]", json(&config.identity_headers)),
+        ("[assertion]", json(&config.assertion)),
         ("[[route]]", json(&config.route[0])),
         ("# [route.health]", json(&config.route[0].health)),
     ]
