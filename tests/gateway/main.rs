@@ -4,6 +4,7 @@
 mod access;
 mod architecture;
 mod asking;
+mod assertions;
 mod at_rest;
 mod authority;
 mod bearer;
