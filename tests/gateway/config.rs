@@ -89,7 +89,7 @@ fn the_reference_runs_as_it_stands() {
 }
 
 /// Every table of the file: how a wrong name gets into it, and the header below which its settings stand.
-const TABLES: [(&str, &str); 27] = [
+const TABLES: [(&str, &str); 28] = [
     ("zz = 0\n{LEAST}", ""),
     ("{LEAST}[tls]\ncertificate = 'x'\nzz = 0", "# [tls]"),
     ("{LEAST}[[tls.additional]]\ncertificate = 'x'\nzz = 0", "# [[tls.additional]]"),

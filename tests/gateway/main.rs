@@ -61,5 +61,6 @@ mod targets;
 mod tenants;
 mod tls;
 mod upstreams;
+mod verifiers;
 mod walk;
 mod wire;
