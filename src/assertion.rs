@@ -215,3 +215,6 @@ pub fn somebody(address: EmailAddress, subject: Subject, now: Timestamp) -> Visi
     let identity = Identity { email: Some(address), email_verified: true, ..Identity::new(subject) };
     Visitor::Named(Arc::new(Named { identity, signed_in_at: now, headers: Vec::new(), by: By::Supposition }))
 }
+
+#[cfg(test)]
+mod tests;

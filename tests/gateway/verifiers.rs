@@ -123,6 +123,10 @@ async fn five_verifiers_accept_good_assertions_and_refuse_every_bad_one() {
     let set = Set::new().await;
     let names: BTreeSet<&str> = set.bad.iter().map(|(name, _)| name.as_str()).collect();
     assert!(names.len() == set.bad.len() && names.len() >= 25, "{names:?}");
+    let documented = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/headers.md")).unwrap();
+    for name in names {
+        assert!(documented.contains(&format!("`{name}`")), "docs/headers.md lacks `{name}`");
+    }
     tokio::task::spawn_blocking(move || {
         let python = python_with("verify", "examples/verify/requirements.txt");
         set.check(|| {

@@ -1202,3 +1202,14 @@ gateway.toml:10:23: sign_in.silent_login_cookie: is a cookie of the gateway's ow
   hint: name the other application's"#,
     );
 }
+
+#[test]
+fn assertions_and_their_keys_live_for_a_time_that_makes_sense() {
+    check_after(
+        "[assertion]\nlifetime = \"6m\"\nkey_lifetime = \"1d\"\n",
+        r#"gateway.toml:9:12: assertion.lifetime: must be between 30s and 5m (seen: "6m")
+  hint: 5m suits most
+gateway.toml:10:16: assertion.key_lifetime: must be at least 2d: each key is shown a day before it signs (seen: "1d")
+  hint: 30d suits most"#,
+    );
+}
