@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use http::StatusCode;
 use linkgate::clock::Clock;
-use linkgate::secret::random_token;
+use linkgate::secret::{fingerprint, random_token};
 use linkgate::store::{self, Location};
 use serde_json::Value;
 
@@ -100,7 +100,8 @@ fn program(name: &'static str, file: &'static str) -> impl Fn() -> Command {
 /// A copy of the file for Node.js beside the packages that it needs, made once and kept below `target`.
 fn node() -> PathBuf {
     let making = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("verify-{}", random_token().expose()));
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("verify-node");
+    let wanted = fs::read_to_string(Path::new(FOLDER).join("package.json")).unwrap();
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("verify-node-{}", &fingerprint(&wanted)[..16]));
     if !kept.join("node_modules").exists() {
         fs::create_dir(&making).unwrap();
         fs::copy(Path::new(FOLDER).join("package.json"), making.join("package.json")).unwrap();
