@@ -11,7 +11,7 @@ const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 fn assertions() -> (Arc<Assertions>, Clock) {
     let clock = Clock::manual(START);
     let store: Shared = Arc::new(Memory::new(clock.clone()));
-    let public_url = Origin::parse("https://app.example.com").unwrap();
+    let public_url = Origin::try_from("https://app.example.com".to_owned()).unwrap();
     (Assertions::new(&store, &clock, &TaskTracker::new(), &public_url, &Config::default()), clock)
 }
 
