@@ -19,7 +19,7 @@ fn ada(change: impl FnOnce(&mut Identity)) -> Visitor {
     let mut identity = Identity::new(Subject::try_from("u1".to_owned()).unwrap());
     identity.groups = vec!["ops".to_owned()];
     change(&mut identity);
-    Visitor::Named(Arc::new(Named { identity, signed_in_at: START, headers: Vec::new() }))
+    Visitor::Named(Arc::new(Named { identity, signed_in_at: START, headers: Vec::new(), by: By::Supposition }))
 }
 
 fn claims(assertion: &HeaderValue) -> Value {

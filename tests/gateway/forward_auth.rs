@@ -193,3 +193,14 @@ async fn the_paths_of_oauth2_proxy_lead_to_ours() {
     assert_eq!(ada.program().open("/oauth2/auth").await.status, 200);
     assert_eq!(gate.recorder.only().line(), "GET /oauth2/auth HTTP/1.1");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_is_given_the_signed_assertion_to_pass_on() {
+    let route = "[[route]]\nupstream = 'front-proxy'\nassertion = true\n";
+    let gate = Gate::with(|text| format!("trusted_proxies = ['127.0.0.0/8']\n{}", with_routes(&text, route))).await;
+    let ada = gate.signed_in("ada@example.com").await;
+    let forged = [("x-linkgate-assertion", "forged"), ("cf-access-jwt-assertion", "forged")];
+    let answer = ask(&ada, "/.linkgate/auth", "GET", "/page", &forged).await;
+    assert_eq!(answer.header("x-linkgate-assertion").split('.').count(), 3);
+    assert!(!answer.headers.contains_key("cf-access-jwt-assertion"));
+}
