@@ -1,5 +1,5 @@
--- Asks linkgate about each request. Made by `linkgate snippet apache --part linkgate.lua`; it belongs into Apache's
--- ServerRoot, which is /etc/apache2 on Debian.
+-- Asks linkgate about each request. Made by `linkgate snippet apache --part linkgate.lua`; it belongs where
+-- linkgate.conf names it.
 
 local http = require "socket.http"
 local ltn12 = require "ltn12"

@@ -150,6 +150,9 @@ fn values(asked: &Asked, config: Option<&Config>) -> Values {
     let usual = Address { host: "127.0.0.1".to_owned(), port: 8081 };
     let gateway = asked.gateway.clone().or(configured).unwrap_or(usual);
     let identity = identity(names);
+    // mod_lua starts from wherever Apache was started, so it needs a whole path.
+    let folder = asked.directory.as_ref().and_then(|directory| fs::canonicalize(directory).ok());
+    let directory = folder.map_or_else(|| "/etc/apache2".to_owned(), |folder| folder.display().to_string());
     let mut places = Vec::new();
     for (name, address) in [("gateway", &gateway), ("upstream", &asked.upstream), ("listen", &asked.listen)] {
         places.push((name.to_owned(), format!("{}:{}", address.host, address.port)));
@@ -157,6 +160,7 @@ fn values(asked: &Asked, config: Option<&Config>) -> Values {
         places.push((format!("{name}_host"), address.host.trim_matches(['[', ']']).to_owned()));
         places.push((format!("{name}_port"), address.port.to_string()));
     }
+    places.push(("directory".to_owned(), directory));
     Values { places, managed: managed(&identity), identity }
 }
 

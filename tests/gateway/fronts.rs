@@ -28,6 +28,9 @@ struct Front {
     files: &'static [&'static str],
 }
 
+/// In a command: the folder with the files.
+const FOLDER: &str = "FOLDER";
+
 const NGINX: Front = Front {
     name: "nginx",
     command: &["nginx", "-p", ".", "-c", "nginx.conf", "-e", "stderr", "-g", "master_process off;"],
@@ -51,7 +54,7 @@ const HAPROXY: Front = Front {
 };
 const APACHE: Front = Front {
     name: "apache",
-    command: &["apache2", "-d", ".", "-f", "apache2.conf", "-X"],
+    command: &["apache2", "-d", FOLDER, "-f", "apache2.conf", "-X"],
     from_pypi: false,
     around: Some("apache2.conf"),
     files: &["linkgate.conf", "linkgate.lua"],
@@ -95,7 +98,11 @@ impl Front {
         let mut command = Command::new(self.program().await);
         // Debian keeps servers where only root looks.
         let path = format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
-        command.args(&self.command[1..]).current_dir(home.path()).stdin(Stdio::null());
+        let folder = home.path().display().to_string();
+        command.args(self.command[1..].iter().map(|word| if *word == FOLDER { &folder } else { *word }));
+        // Who is told the folder is not started in it.
+        command.current_dir(if self.command.contains(&FOLDER) { Path::new("/") } else { home.path() });
+        command.stdin(Stdio::null());
         command.env("PATH", path).env("HOME", home.path()).env("XDG_DATA_HOME", home.path());
         Process::spawn(command)
     }
