@@ -12,18 +12,19 @@ use linkgate::clock::Clock;
 use linkgate::secret::{fingerprint, random_token};
 use linkgate::store::{self, Location};
 use serde_json::Value;
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::assertions::asking;
 use crate::harness::Gate;
 use crate::program::Home;
 use crate::python::python_with;
-use crate::recorder::Recorder;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/verify");
 
 /// A gateway whose time is that of the verifiers, and assertions for them.
 struct Set {
-    keys: Recorder,
+    keys: MockServer,
     good: String,
     bad: Vec<(String, String)>,
     _gate: Gate,
@@ -44,11 +45,9 @@ impl Set {
         let good = gate.recorder.last().values("x-linkgate-assertion")[0].to_owned();
         // The gateway's own host is another than the one that verifiers would say on its port.
         let shown = gate.visitor().open("/.linkgate/keys.json").await.body;
-        let keys = Recorder::start().await;
-        keys.answer_with(&format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{shown}",
-            shown.len()
-        ));
+        let keys = MockServer::start().await;
+        let shown = ResponseTemplate::new(200).set_body_raw(shown, "application/json");
+        Mock::given(any()).respond_with(shown).mount(&keys).await;
         let printed = home.run(&["assertion", "--bad", "--json"]).await;
         assert_eq!(printed.code, Some(0), "{}", printed.stderr);
         let bad: Vec<Value> = serde_json::from_str(&printed.stdout).unwrap();
@@ -59,7 +58,7 @@ impl Set {
 
     /// What a verifier says of each line.
     fn ask(&self, mut verifier: Command, lines: &[&str]) -> Vec<String> {
-        let url = format!("http://{}/", self.keys.address);
+        let url = format!("{}/", self.keys.uri());
         verifier.args([&url, "http://localhost:8080", "localhost/"]);
         verifier.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut running = verifier
