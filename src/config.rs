@@ -18,7 +18,7 @@ use crate::origin::Origin;
 use crate::portal::sign_in;
 use crate::proxy::{self, route};
 use crate::setting::{self, Span};
-use crate::{admin, assertion, issuer, mosaic, pages, session, telemetry};
+use crate::{admin, assertion, issuer, mosaic, pages, personal_token, session, telemetry};
 
 mod check;
 mod content;
@@ -70,6 +70,8 @@ pub struct Config {
     pub sign_up: sign_in::SignUp,
     /// `[session]`
     pub session: session::Config,
+    /// `[personal_tokens]`
+    pub personal_tokens: personal_token::Config,
     /// `[mosaic]`: there exactly when `issuer` is not.
     pub mosaic: Option<mosaic::Config>,
     /// `[issuer]`: there exactly when `mosaic` is not.
@@ -132,6 +134,7 @@ struct Settings {
     sign_in: Table<sign_in::Config>,
     sign_up: Table<sign_in::SignUp>,
     session: Table<session::Config>,
+    personal_tokens: Table<personal_token::Config>,
     mosaic: Option<Table<mosaic::Config>>,
     issuer: Option<Table<issuer::Config>>,
     identity_headers: Table<headers::Config>,
@@ -164,6 +167,7 @@ impl Default for Settings {
             sign_in: Table::default(),
             sign_up: Table::default(),
             session: Table::default(),
+            personal_tokens: Table::default(),
             mosaic: None,
             issuer: None,
             identity_headers: Table::default(),
@@ -287,6 +291,7 @@ impl Settings {
             sign_in: self.sign_in.0,
             sign_up: self.sign_up.0,
             session: self.session.0,
+            personal_tokens: self.personal_tokens.0,
             mosaic: self.mosaic.map(|mosaic| mosaic.0),
             issuer: self.issuer.map(|issuer| issuer.0),
             identity_headers: self.identity_headers.0,

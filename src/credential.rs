@@ -8,15 +8,19 @@ use crate::clock::{Clock, Timestamp};
 use crate::identity::headers::Plan;
 use crate::identity::{Identity, Subject};
 use crate::mosaic::Mosaic;
+use crate::personal_token::{self, PersonalTokens};
 use crate::secret::Secret;
 use crate::session::{Live, Place, Sessions};
 use crate::store;
+use tokio_util::task::TaskTracker;
 
 mod access_token;
 pub mod authorization;
+mod personal;
 
 use access_token::AccessTokens;
 use authorization::Authorization;
+use personal::Personal;
 
 /// Somebody who is signed in, for one request. Clones are the same visit.
 #[derive(Clone)]
@@ -43,6 +47,8 @@ pub struct Named {
 pub enum By {
     /// An access token of Mosaic or of the built-in issuer.
     AccessToken(Secret<String>),
+    /// A token that its user made for a program.
+    PersonalToken(Secret<String>),
     /// Nothing: a decision about them is explained.
     Supposition,
 }
@@ -91,6 +97,7 @@ impl Visitor {
             Self::Session(_) => "session",
             Self::Named(named) => match named.by {
                 By::AccessToken(_) => "access_token",
+                By::PersonalToken(_) => "personal_token",
                 By::Supposition => "supposition",
             },
         }
@@ -105,6 +112,8 @@ pub enum Found {
     Nobody,
     /// It shows something that does not hold. Whatever else it shows does not count.
     Refused(Fault),
+    /// It shows something that holds, and not for this route.
+    NotForThis,
 }
 
 /// What is wrong with a token, in a word for programs.
@@ -126,36 +135,53 @@ pub enum Error {
 pub struct Credentials {
     sessions: Arc<Sessions>,
     access_tokens: AccessTokens,
+    personal: Personal,
 }
 
 /// What credentials are judged by.
 pub struct Parts {
     /// The sessions, and who may have one.
     pub sessions: Arc<Sessions>,
+    /// The tokens that users made.
+    pub personal_tokens: Arc<PersonalTokens>,
     /// The client of Mosaic or of the built-in issuer.
     pub mosaic: Mosaic,
     /// What upstreams are told.
     pub plan: Plan,
     /// The time.
     pub clock: Clock,
+    /// What goes on in the background, to be waited for: notes of use.
+    pub tasks: TaskTracker,
 }
 
 impl Credentials {
     /// Nothing is asked before the first request.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { sessions, mosaic, plan, clock } = parts;
-        let access_tokens = AccessTokens::new(Arc::clone(&sessions), mosaic, plan, clock);
-        Arc::new(Self { sessions, access_tokens })
+        let (sessions, mosaic) = (Arc::clone(&parts.sessions), parts.mosaic.clone());
+        let access_tokens = AccessTokens::new(Arc::clone(&sessions), mosaic, parts.plan.clone(), parts.clock.clone());
+        Arc::new(Self { sessions, access_tokens, personal: Personal::new(parts) })
     }
 
-    /// Whom a request's header fields name. Where tokens are taken and one is shown, cookies do not count.
+    /// Whom a request's header fields name. Where tokens are taken, on the route of that name, and one is shown, cookies
+    /// do not count.
     ///
     /// # Errors
     /// When the store or Mosaic cannot answer.
-    pub async fn find(&self, headers: &HeaderMap, place: Place<'_>, takes_tokens: bool) -> Result<Found, Error> {
-        if takes_tokens && let Some(authorization) = Authorization::read(headers) {
+    pub async fn find(
+        &self,
+        headers: &HeaderMap,
+        place: Place<'_>,
+        takes_tokens: Option<&str>,
+    ) -> Result<Found, Error> {
+        if takes_tokens.is_some()
+            && let Some(authorization) = Authorization::read(headers)
+        {
             return match authorization {
+                Authorization::Bearer(token) if is_personal(token) => self.personal.find(token, takes_tokens).await,
                 Authorization::Bearer(token) => self.access_tokens.find(token).await,
+                Authorization::Basic(password) if is_personal(password.expose()) => {
+                    self.personal.find(password.expose(), takes_tokens).await
+                }
                 Authorization::Basic(_) => Ok(Found::Refused(Fault("unknown_token"))),
                 Authorization::Malformed => Ok(Found::Refused(Fault("malformed"))),
             };
@@ -175,11 +201,24 @@ impl Credentials {
         };
         let found = match &named.by {
             By::AccessToken(token) => self.access_tokens.find(token.expose()).await?,
+            By::PersonalToken(token) => self.personal.find(token.expose(), None).await?,
             By::Supposition => return Ok(Some(visitor.clone())),
         };
         Ok(match found {
             Found::Visitor(visitor) => Some(visitor),
-            Found::Nobody | Found::Refused(_) => None,
+            Found::Nobody | Found::Refused(_) | Found::NotForThis => None,
         })
     }
+
+    /// Forgets the personal tokens that are revoked elsewhere, for as long as the store can be listened to.
+    ///
+    /// # Errors
+    /// When the store cannot be listened to at all.
+    pub async fn listen(&self) -> Result<(), store::Error> {
+        self.personal.listen().await
+    }
+}
+
+fn is_personal(token: &str) -> bool {
+    token.starts_with(personal_token::PREFIX)
 }

@@ -19,6 +19,7 @@ pub mod mosaic;
 pub mod origin;
 pub mod pages;
 pub mod pem;
+pub mod personal_token;
 pub mod portal;
 pub mod proxy;
 pub mod secret;

@@ -99,6 +99,8 @@ const TEMPLATES: &[(&str, &str)] = embedded![
     "mailbox.html",
     "mailbox_mail.html",
     "demo.html",
+    "account.html",
+    "device.html",
 ];
 
 /// What is shown when a template fails: our mistake, and no reason to show nothing.

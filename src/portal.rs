@@ -18,17 +18,21 @@ use crate::identity::{AddressRule, EmailAddress};
 use crate::mosaic::Mosaic;
 use crate::origin::{Hosts, Origin};
 use crate::pages::Pages;
+use crate::personal_token::PersonalTokens;
+use crate::personal_token::device::Devices;
 use crate::session::Sessions;
 use crate::session::attempt::{Attempts, is_token};
 use crate::session::cookie::{Jar, Kind};
 use crate::store::Shared;
 use crate::telemetry::Metrics;
 
+mod account;
 mod admission;
 pub mod answer;
 mod callback;
 mod code;
 pub mod debug;
+mod device;
 mod hand_over;
 mod keys;
 pub mod oauth2_proxy;
@@ -56,6 +60,10 @@ pub struct Parts {
     pub pages: Arc<Pages>,
     /// The sessions.
     pub sessions: Arc<Sessions>,
+    /// The tokens that visitors make for their programs.
+    pub personal_tokens: Arc<PersonalTokens>,
+    /// The names of the routes that take them.
+    pub token_routes: Vec<String>,
     /// The store, for attempts and budgets.
     pub store: Shared,
     /// What upstreams can check about a visitor.
@@ -99,6 +107,9 @@ pub struct Portal {
     public_url: Origin,
     pages: Arc<Pages>,
     sessions: Arc<Sessions>,
+    personal_tokens: Arc<PersonalTokens>,
+    token_routes: Vec<String>,
+    devices: Devices,
     store: Shared,
     attempts: Attempts,
     throttle: Throttle,
@@ -122,12 +133,15 @@ impl Portal {
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
             attempts: Attempts::new(&parts.store, &parts.clock),
+            devices: Devices::new(Arc::clone(&parts.store), parts.clock.clone()),
             throttle: Throttle::new(&parts.store, &parts.sign_in),
             jar: Jar::new(parts.hosts.public_url().is_secure()),
             public_url: parts.hosts.public_url().clone(),
             hosts: parts.hosts,
             pages: parts.pages,
             sessions: parts.sessions,
+            personal_tokens: parts.personal_tokens,
+            token_routes: parts.token_routes,
             store: parts.store,
             assertions: parts.assertions,
             mosaic: parts.mosaic,
@@ -150,6 +164,10 @@ impl Portal {
             .route("/.linkgate/signed-out", get(sign_out::done))
             .route("/.linkgate/session", get(session::show))
             .route("/.linkgate/keys.json", get(keys::show))
+            .route(return_to::ACCOUNT, get(account::elsewhere))
+            .route(return_to::DEVICE, get(device::elsewhere))
+            .route(device::CODE, post(device::elsewhere))
+            .route(device::TOKEN, post(device::elsewhere))
             .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
             .fallback(async || Failure::from(Refusal::NotFound))
             .with_state(Arc::clone(self))
@@ -171,6 +189,10 @@ impl Portal {
             .route("/.linkgate/session", get(session::show))
             .route(debug::PATH, get(debug::page))
             .route("/.linkgate/keys.json", get(keys::show))
+            .route(return_to::ACCOUNT, get(account::page).post(account::change))
+            .route(return_to::DEVICE, get(device::page).post(device::decide))
+            .route(device::CODE, post(device::begin))
+            .route(device::TOKEN, post(device::token))
             .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
             .fallback(async || Failure::from(Refusal::NotFound))
             .with_state(Arc::clone(self))

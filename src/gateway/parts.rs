@@ -1,6 +1,7 @@
 //! What is made from a configuration, and made anew where another configuration has it otherwise. What a part has in
 //! memory is kept as long as what it is made of stays the same.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -20,6 +21,7 @@ use crate::identity::{ClaimPath, IdentifierKind};
 use crate::mosaic::{ClaimsRequest, Connection, EmailTemplate, Mosaic};
 use crate::origin::Hosts;
 use crate::pages::Pages;
+use crate::personal_token::PersonalTokens;
 use crate::portal::debug::Explain;
 use crate::portal::organization::Organizations;
 use crate::portal::{self, Portal};
@@ -66,6 +68,8 @@ pub(super) struct Parts {
     demo: Option<Demo>,
     /// Hears of sessions that others ended.
     ends: Arc<Background>,
+    /// Hears of personal tokens that others revoked.
+    revocations: Arc<Background>,
     /// Looks after the store and Mosaic.
     health: Arc<Background>,
 }
@@ -82,10 +86,12 @@ impl Parts {
         let demo = wants_demo(config).then(|| Demo::start(&pages, &ground.closing)).transpose()?;
         let terms = ground.terms(config, demo.as_ref())?;
         let assertions = ground.assertions(config);
+        let credentials = ground.credentials(config, &mosaic, &sessions)?;
         Ok(Self {
             config: config.clone(),
             tls: tls_of(config)?,
-            credentials: ground.credentials(config, &mosaic, &sessions)?,
+            revocations: ground.listen_for_revocations(&credentials),
+            credentials,
             portal: ground.portal(config, &pages, &mosaic, &sessions, &terms, &assertions)?,
             demo,
             terms,
@@ -122,13 +128,20 @@ impl Parts {
             (self.mosaic.clone(), Arc::clone(&self.health))
         };
         let of_sessions = ["public_url", "identity_headers", "session", "sign_in.allow", "sign_in.identifier"];
-        let (sessions, ends, credentials) = if is_other_mosaic || touched(&of_sessions) {
+        let are_other_sessions = is_other_mosaic || touched(&of_sessions);
+        let (sessions, ends) = if are_other_sessions {
             let sessions = ground.sessions(config, &mosaic)?;
             let ends = ground.listen_for_ends(&sessions);
-            let credentials = ground.credentials(config, &mosaic, &sessions)?;
-            (sessions, ends, credentials)
+            (sessions, ends)
         } else {
-            (Arc::clone(&self.sessions), Arc::clone(&self.ends), Arc::clone(&self.credentials))
+            (Arc::clone(&self.sessions), Arc::clone(&self.ends))
+        };
+        let (credentials, revocations) = if are_other_sessions || touched(&["personal_tokens"]) {
+            let credentials = ground.credentials(config, &mosaic, &sessions)?;
+            let revocations = ground.listen_for_revocations(&credentials);
+            (credentials, revocations)
+        } else {
+            (Arc::clone(&self.credentials), Arc::clone(&self.revocations))
         };
         let assertions = if touched(&["assertion", "public_url"]) {
             self.assertions.next(&config.public_url, &config.assertion)
@@ -155,6 +168,7 @@ impl Parts {
             portal,
             demo,
             ends,
+            revocations,
             health,
         })
     }
@@ -223,9 +237,11 @@ impl Ground {
     ) -> Result<Arc<Credentials>, Error> {
         Ok(Credentials::new(credential::Parts {
             sessions: Arc::clone(sessions),
+            personal_tokens: self.personal_tokens(config),
             mosaic: mosaic.clone(),
             plan: Plan::new(&config.identity_headers)?,
             clock: self.clock.clone(),
+            tasks: self.tasks.clone(),
         }))
     }
 
@@ -240,6 +256,11 @@ impl Ground {
         Ok(Arc::new(terms(config, &self.upstreams)?))
     }
 
+    /// What they know is in the store, so that each part may have its own.
+    fn personal_tokens(&self, config: &Config) -> Arc<PersonalTokens> {
+        PersonalTokens::new(Arc::clone(&self.store), self.clock.clone(), &config.personal_tokens)
+    }
+
     fn portal(
         &self,
         config: &Config,
@@ -251,6 +272,8 @@ impl Ground {
     ) -> Result<Arc<Portal>, Error> {
         let debug = DebugPage::of(config, terms)?;
         Ok(Portal::new(portal::Parts {
+            personal_tokens: self.personal_tokens(config),
+            token_routes: token_routes(config),
             hosts: hosts_of(config),
             pages: Arc::clone(pages),
             sessions: Arc::clone(sessions),
@@ -270,6 +293,11 @@ impl Ground {
     /// Sessions that are replaced hear of nothing any more. Only requests that had begun still ask them.
     fn listen_for_ends(&self, sessions: &Arc<Sessions>) -> Arc<Background> {
         Background::spawn(listen_for_ends(Arc::clone(sessions), self.closing.clone()))
+    }
+
+    /// Likewise for credentials.
+    fn listen_for_revocations(&self, credentials: &Arc<Credentials>) -> Arc<Background> {
+        Background::spawn(listen_for_revocations(Arc::clone(credentials), self.closing.clone()))
     }
 
     fn watch_readiness(&self, mosaic: &Mosaic) -> Arc<Background> {
@@ -301,6 +329,13 @@ pub(super) fn admission(config: &Config) -> Admission {
 
 fn tls_of(config: &Config) -> Result<Option<Arc<tls::Server>>, Error> {
     Ok(config.tls.as_ref().map(tls::Config::server).transpose()?.map(Arc::new))
+}
+
+/// The names of the routes that take tokens, each once.
+fn token_routes(config: &Config) -> Vec<String> {
+    let routes = config.route.iter().filter(|route| route.bearer);
+    let names: BTreeSet<String> = routes.map(|route| route.name(&config.public_url.host)).collect();
+    names.into_iter().collect()
 }
 
 /// Every host that is served.
@@ -354,6 +389,20 @@ async fn listen_for_ends(sessions: Arc<Sessions>, mut stopping: watch::Receiver<
         };
         if let Err(error) = heard {
             tracing::debug!(error = %Chain(&error), "failed to listen for ended sessions");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Likewise for personal tokens that others revoked.
+async fn listen_for_revocations(credentials: Arc<Credentials>, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let heard = tokio::select! {
+            heard = credentials.listen() => heard,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        if let Err(error) = heard {
+            tracing::debug!(error = %Chain(&error), "failed to listen for revoked tokens");
         }
         tokio::time::sleep(RETRY).await;
     }

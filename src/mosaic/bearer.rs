@@ -42,14 +42,23 @@ impl Mosaic {
         let (token, expected) = (Unverified::parse(token)?, self.expected());
         let key = self.keys().known(token.key_id()).await?;
         let AccessToken { subject, roles, authenticated_at, expires_at } = token.bearer_token(&key, expected)?;
-        let user = self.user(&subject).await?;
+        let identity = self.identity_now(&subject, roles).await?;
+        Ok(Bearer { identity, authenticated_at, expires_at })
+    }
+
+    /// A user as they are now, with roles that are known from elsewhere: no record of a user tells them.
+    ///
+    /// # Errors
+    /// When the user is not there, may not sign in, or cannot be looked up.
+    pub async fn identity_now(&self, subject: &Subject, roles: Vec<String>) -> Result<Identity, Error> {
+        let user = self.user(subject).await?;
         if user.status == UserStatus::Disabled {
             return Err(Error::UserNotActive);
         }
         let extra = self.wording().claims.extra().iter();
         let claims = extra.filter_map(|name| Some((name.clone(), user.record.get(name)?.clone()))).collect();
-        let identity = Identity {
-            groups: self.groups_of(&subject).await?,
+        Ok(Identity {
+            groups: self.groups_of(subject).await?,
             roles,
             email: user.email,
             email_verified: user.email_verified,
@@ -57,9 +66,8 @@ impl Mosaic {
             username: user.username,
             phone_number: user.phone_number,
             claims,
-            ..Identity::new(subject)
-        };
-        Ok(Bearer { identity, authenticated_at, expires_at })
+            ..Identity::new(subject.clone())
+        })
     }
 
     /// Whether `token` says of itself that it is a user's access token for us, now. Nobody is asked, and no signature

@@ -169,6 +169,51 @@ fn all(pages: &Pages, text: &str) -> Vec<(String, String)> {
     for status in [405, 413] {
         add(&format!("refused, {status}"), pages.show(&Refused { status }, frame));
     }
+    let row = |used_at: Option<Timestamp>, routes: Vec<String>| TokenRow {
+        id: text(),
+        name: text(),
+        routes,
+        made_at: NOW,
+        used_at,
+        expires_at: later,
+    };
+    let account = Account {
+        csrf: text(),
+        once: text(),
+        address: text(),
+        tokens: Vec::new(),
+        routes: vec![text()],
+        choices: vec![10_080, 129_600],
+        may_make: true,
+        made: None,
+        problem: None,
+        name: text(),
+    };
+    add("account", pages.show(&account, frame));
+    add("account, signed in long ago", pages.show(&Account { may_make: false, ..account.clone() }, frame));
+    let tokens = vec![row(None, Vec::new()), row(Some(NOW), vec![text()])];
+    add("account, tokens", pages.show(&Account { tokens, routes: Vec::new(), ..account.clone() }, frame));
+    let made = Some(MadeToken { name: text(), text: text() });
+    add("account, made", pages.show(&Account { made, ..account.clone() }, frame));
+    for problem in [TokenProblem::Name, TokenProblem::Bounds, TokenProblem::TooMany] {
+        let view = Account { problem: Some(problem), ..account.clone() };
+        add(&format!("account, {problem:?}"), pages.show(&view, frame));
+    }
+    let asked = |are_routes_known: bool, routes: Vec<String>| {
+        let (code, name, client, agent) = (text(), text(), text(), text());
+        DeviceStage::Confirm(DeviceRequest { code, name, routes, minutes: 43_200, client, agent, are_routes_known })
+    };
+    for (state, stage) in [
+        ("enter", DeviceStage::Enter),
+        ("wrong", DeviceStage::Wrong),
+        ("confirm", asked(true, Vec::new())),
+        ("confirm, unknown routes", asked(false, vec![text()])),
+        ("allowed", DeviceStage::Allowed),
+        ("denied", DeviceStage::Denied),
+    ] {
+        let view = Device { csrf: text(), address: text(), stage };
+        add(&format!("device, {state}"), pages.show(&view, frame));
+    }
     shown
 }
 
@@ -265,6 +310,8 @@ fn every_form_that_posts_carries_its_token_and_stays_here() {
                 "action=\"/.linkgate/sign-in\"",
                 "action=\"/.linkgate/sign-in/code\"",
                 "action=\"/.linkgate/sign-out\"",
+                "action=\"/.linkgate/account\"",
+                "action=\"/.linkgate/device\"",
             ];
             assert!(actions.iter().any(|action| form.contains(action)), "{state}");
         }

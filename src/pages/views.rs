@@ -44,6 +44,8 @@ views! {
     BadRequest => "bad_request.html",
     Refused => "refused.html",
     DebugPage => "debug.html",
+    Account => "account.html",
+    Device => "device.html",
 }
 
 /// The sign-in page: asks for an address.
@@ -406,6 +408,122 @@ pub struct Explained {
     pub target: String,
     /// The header fields that they get, with secrets masked.
     pub fields: Vec<(String, String)>,
+}
+
+/// What a visitor has made for themselves.
+#[derive(Clone, Debug, Serialize)]
+pub struct Account {
+    /// Ties the forms to this browser.
+    pub csrf: String,
+    /// Lets the form make something once.
+    pub once: String,
+    /// What the visitor is known by: the address, or else a name.
+    pub address: String,
+    /// The personal tokens that there are.
+    pub tokens: Vec<TokenRow>,
+    /// The routes that a new one can be for.
+    pub routes: Vec<String>,
+    /// How long it can be good for, in minutes.
+    pub choices: Vec<u64>,
+    /// Whether the visitor signed in recently enough to make one.
+    pub may_make: bool,
+    /// The one that was just made.
+    pub made: Option<MadeToken>,
+    /// Why none was made.
+    pub problem: Option<TokenProblem>,
+    /// The name as it was typed.
+    pub name: String,
+}
+
+/// A personal token in the list.
+#[derive(Clone, Debug, Serialize)]
+pub struct TokenRow {
+    /// Its short public name.
+    pub id: String,
+    /// What the visitor calls it.
+    pub name: String,
+    /// What it is good for; everything that takes tokens where it is empty.
+    pub routes: Vec<String>,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// When it was last used.
+    pub used_at: Option<Timestamp>,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// A new personal token, on the one page that shows it.
+#[derive(Clone, Serialize)]
+pub struct MadeToken {
+    /// What the visitor calls it.
+    pub name: String,
+    /// The token itself.
+    pub text: String,
+}
+
+/// Without the token.
+impl std::fmt::Debug for MadeToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MadeToken").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Why no token was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenProblem {
+    /// There is no name, or it is too long.
+    Name,
+    /// What was chosen is not offered.
+    Bounds,
+    /// There are as many as may be.
+    TooMany,
+}
+
+/// Where a visitor lets a terminal in.
+#[derive(Clone, Debug, Serialize)]
+pub struct Device {
+    /// Ties the form to this browser.
+    pub csrf: String,
+    /// What the visitor is known by: the address, or else a name.
+    pub address: String,
+    /// How far it is.
+    pub stage: DeviceStage,
+}
+
+/// How far it is with a terminal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum DeviceStage {
+    /// The code is asked for.
+    Enter,
+    /// No terminal waits with the code that was typed.
+    Wrong,
+    /// This terminal does.
+    Confirm(DeviceRequest),
+    /// It was let in.
+    Allowed,
+    /// It was turned down.
+    Denied,
+}
+
+/// What a terminal asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceRequest {
+    /// The code, as it was typed.
+    pub code: String,
+    /// The name of the token.
+    pub name: String,
+    /// The routes that the token shall be good for; none for all.
+    pub routes: Vec<String>,
+    /// How long it shall be good for.
+    pub minutes: u64,
+    /// The address that the terminal asks from.
+    pub client: String,
+    /// What it calls itself.
+    pub agent: String,
+    /// Whether all the routes are there and take tokens.
+    pub are_routes_known: bool,
 }
 
 fn in_minutes<S: Serializer>(span: &Span, serializer: S) -> Result<S::Ok, S::Error> {

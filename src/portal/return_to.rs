@@ -6,6 +6,10 @@ use crate::origin::{Hosts, Origin};
 
 /// The prefix of everything that is the gateway's own.
 pub const OWN_PREFIX: &str = "/.linkgate";
+/// The pages of the gateway's own that visitors go on to: looking at them does nothing.
+pub const ACCOUNT: &str = "/.linkgate/account";
+/// The page where a visitor lets a terminal in.
+pub const DEVICE: &str = "/.linkgate/device";
 const MOST_BYTES: usize = 2048;
 /// What an absolute URL may have beside that: scheme, host and port.
 const MOST_ORIGIN_BYTES: usize = 280;
@@ -46,7 +50,7 @@ fn parse(text: &str, visited: &Origin, hosts: &Hosts) -> Option<String> {
     let has_user = !target.username().is_empty() || target.password().is_some();
     let second_slash = ["//", "/%2f"].iter().any(|start| folded.starts_with(start));
     let is_unclear = second_slash || hides_control(&folded) || folded.contains("%5c");
-    if !is_ours || has_user || is_unclear || is_own(path) || is_fetched(path) {
+    if !is_ours || has_user || is_unclear || (is_own(path) && ![ACCOUNT, DEVICE].contains(&path)) || is_fetched(path) {
         return None;
     }
     let mut accepted = if origin == *visited { path.to_owned() } else { origin.join(path) };
@@ -112,6 +116,8 @@ mod tests {
         check("https://WIKI.example.org:443", "https://wiki.example.org/");
         check("https://a.pages.example.test/x", "https://a.pages.example.test/x");
         check("/docs/favicon", "/docs/favicon");
+        check("/.linkgate/account", "/.linkgate/account");
+        check("/.linkgate/device", "/.linkgate/device");
     }
 
     #[test]
@@ -154,6 +160,10 @@ mod tests {
             "/a%1\u{5f4}",
             "/.linkgate",
             "/.linkgate/sign-in",
+            "/.linkgate/account/",
+            "/.linkgate/device/code",
+            "/.linkgate/Account",
+            "/.linkgate/%61ccount",
             "/.LINKGATE/sign-out",
             "/%2elinkgate/sign-out",
             "/.%6C%69nkgat%45",

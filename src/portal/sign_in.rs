@@ -206,16 +206,27 @@ struct Form {
 
 /// Reads a form, or the same fields in JSON.
 pub(super) fn read_form<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Refusal> {
+    match media_type(headers, body)?.as_str() {
+        "application/x-www-form-urlencoded" => serde_urlencoded::from_bytes(body).map_err(|_| Refusal::BadRequest),
+        "application/json" => serde_json::from_slice(body).map_err(|_| Refusal::BadRequest),
+        _ => Err(Refusal::Status(415)),
+    }
+}
+
+/// Refuses what is no form, for who reads its fields themselves.
+pub(super) fn check_form(headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
+    let is_form = media_type(headers, body)? == "application/x-www-form-urlencoded";
+    if is_form { Ok(()) } else { Err(Refusal::Status(415)) }
+}
+
+/// What a body of no more than the usual length says to be.
+fn media_type(headers: &HeaderMap, body: &[u8]) -> Result<String, Refusal> {
     if body.len() > MOST_FORM_BYTES {
         return Err(Refusal::Status(413));
     }
     // Media types are compared in any case (RFC 9110 section 8.3.1).
     let kind = text(headers, "content-type").unwrap_or_default().to_ascii_lowercase();
-    match kind.split(';').next().unwrap_or_default().trim() {
-        "application/x-www-form-urlencoded" => serde_urlencoded::from_bytes(body).map_err(|_| Refusal::BadRequest),
-        "application/json" => serde_json::from_slice(body).map_err(|_| Refusal::BadRequest),
-        _ => Err(Refusal::Status(415)),
-    }
+    Ok(kind.split(';').next().unwrap_or_default().trim().to_owned())
 }
 
 /// `POST /.linkgate/sign-in`

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::sign_in::Config;
 use crate::clock::Timestamp;
-use crate::identity::Identifier;
+use crate::identity::{Identifier, Subject};
 use crate::secret;
 use crate::store::{self, Shared};
 
@@ -122,6 +122,25 @@ impl Throttle {
         let account = secret::fingerprint(&identifier.budget());
         let tries = self.store.count(&format!("codes_for:{account}"), QUARTER_HOUR).await?;
         Ok((tries.events > self.code_tries).then_some(tries.resets_at))
+    }
+
+    /// Counts a terminal of `peer` that wants to be signed in. The moment at which the next may, if there were too many.
+    ///
+    /// # Errors
+    /// When the store cannot count.
+    pub(super) async fn admit_terminal(&self, peer: IpAddr) -> Result<Option<Timestamp>, store::Error> {
+        let by_peer = self.store.count(&format!("terminals_by:{}", network(peer)), TEN_MINUTES).await?;
+        Ok((by_peer.events > self.per_peer).then_some(by_peer.resets_at))
+    }
+
+    /// Counts a try of a user at the code of a terminal, for which each needs two. The moment at which the next may be
+    /// made, if there were too many.
+    ///
+    /// # Errors
+    /// When the store cannot count: nothing is compared uncounted.
+    pub(super) async fn try_terminal(&self, subject: &Subject) -> Result<Option<Timestamp>, store::Error> {
+        let tries = self.store.count(&format!("terminal_tries:{subject}"), QUARTER_HOUR).await?;
+        Ok((tries.events > self.code_tries.saturating_mul(2)).then_some(tries.resets_at))
     }
 }
 

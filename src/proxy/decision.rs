@@ -159,10 +159,11 @@ impl Site {
         if route.policy.access_to(&request.method, path) == Access::Public {
             return Ok(None);
         }
-        match self.credentials.find(&request.headers, self.place(host), route.bearer).await {
+        match self.credentials.find(&request.headers, self.place(host), route.bearer.then_some(&*route.name)).await {
             Ok(Found::Visitor(visitor)) => Ok(Some(visitor)),
             Ok(Found::Nobody) => Ok(None),
             Ok(Found::Refused(Fault(reason))) => Err(Refusal::InvalidToken { reason }),
+            Ok(Found::NotForThis) => Err(Refusal::InsufficientScope),
             Err(error) => {
                 tracing::error!(error = %crate::session::Chain(&error), "failed to find out who a request is from");
                 Err(match error {

@@ -13,18 +13,22 @@ use tokio::sync::mpsc;
 use crate::harness::{Gate, START, mail, parameter};
 
 /// A store that keeps everything it was ever told.
-struct Witness {
+pub(crate) struct Witness {
     store: Memory,
     told: Mutex<Vec<(String, Vec<u8>)>>,
 }
 
 impl Witness {
+    pub(crate) fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(Self { store: Memory::new(clock), told: Mutex::default() })
+    }
+
     fn note(&self, name: &str, value: &[u8]) {
         self.told.lock().unwrap().push((name.to_owned(), value.to_vec()));
     }
 
     /// The names and values that were written and contain `bytes`, shown as text.
-    fn seen(&self, bytes: &[u8]) -> Vec<String> {
+    pub(crate) fn seen(&self, bytes: &[u8]) -> Vec<String> {
         let told = self.told.lock().unwrap();
         let contains = |text: &[u8]| text.windows(bytes.len()).any(|window| window == bytes);
         let found = told.iter().filter(|(name, value)| contains(name.as_bytes()) || contains(value));
@@ -97,7 +101,7 @@ impl Store for Witness {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_alone_opens_nothing() {
     let clock = Clock::manual(START);
-    let witness = Arc::new(Witness { store: Memory::new(clock.clone()), told: Mutex::default() });
+    let witness = Witness::new(clock.clone());
     let gate = Gate::on(witness.clone(), clock, |configuration| configuration).await;
 
     let (mut visitor, callback) = gate.asked("ada@example.com", "/private/page").await;

@@ -89,7 +89,7 @@ fn the_reference_runs_as_it_stands() {
 }
 
 /// Every table of the file: how a wrong name gets into it, and the header below which its settings stand.
-const TABLES: [(&str, &str); 28] = [
+const TABLES: [(&str, &str); 29] = [
     ("zz = 0\n{LEAST}", ""),
     ("{LEAST}[tls]\ncertificate = 'x'\nzz = 0", "# [tls]"),
     ("{LEAST}[[tls.additional]]\ncertificate = 'x'\nzz = 0", "# [[tls.additional]]"),
@@ -100,6 +100,7 @@ const TABLES: [(&str, &str); 28] = [
     ("{LEAST}[sign_in]\nzz = 0", "[sign_in]"),
     ("{LEAST}[sign_up]\nzz = 0", "[sign_up]"),
     ("{LEAST}[session]\nzz = 0", "[session]"),
+    ("{LEAST}[personal_tokens]\nzz = 0", "[personal_tokens]"),
     ("{LEAST}[mosaic]\nzz = 0", "# [mosaic]"),
     ("[issuer]\nzz = 0", "[issuer]"),
     ("{LEAST}[issuer.codes]\nzz = 0", "[issuer.codes]"),

@@ -36,6 +36,7 @@ mod mail;
 mod mosaic;
 mod outages;
 mod pages;
+mod personal_tokens;
 mod program;
 mod proxy_protocol;
 mod python;
