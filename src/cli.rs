@@ -23,6 +23,7 @@ mod output;
 mod run;
 mod sessions;
 mod snippet;
+mod tokens;
 mod users;
 
 use output::say;
@@ -87,6 +88,9 @@ enum Command {
     /// List and end the sessions of a user
     #[command(subcommand)]
     Sessions(sessions::Command),
+    /// List and revoke the personal tokens that users made
+    #[command(subcommand)]
+    Tokens(tokens::Command),
 }
 
 const FAILED: u8 = 1;
@@ -118,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Snippet(asked) => snippet::snippet(config, &asked),
         Command::Users(command) => users::users(config, command),
         Command::Sessions(command) => sessions::sessions(config, command),
+        Command::Tokens(command) => tokens::tokens(config, command),
     }
 }
 

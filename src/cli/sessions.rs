@@ -55,7 +55,7 @@ pub(super) fn sessions(file: &Path, command: Command) -> ExitCode {
 }
 
 /// The user's lasting name: what was typed where that is one, so that a user can be shut out while Mosaic is away.
-async fn subject(mosaic: &Mosaic, who: &Identifier) -> Result<Subject, ExitCode> {
+pub(super) async fn subject(mosaic: &Mosaic, who: &Identifier) -> Result<Subject, ExitCode> {
     if who.kind() == "user_id"
         && let Ok(subject) = Subject::try_from(who.value().to_owned())
     {

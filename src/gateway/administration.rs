@@ -15,6 +15,7 @@ use crate::identity::headers::Plan;
 use crate::issuer;
 use crate::mosaic::Mosaic;
 use crate::pages::Pages;
+use crate::personal_token::PersonalTokens;
 use crate::session::cookie::Jar;
 use crate::session::{self, Admission, Sessions};
 use crate::store::{self, Location, Shared};
@@ -38,6 +39,8 @@ pub struct Administration {
     pub users: Users,
     /// The sessions.
     pub sessions: Arc<Sessions>,
+    /// The tokens that users made.
+    pub personal_tokens: Arc<PersonalTokens>,
 }
 
 /// Who keeps the users.
@@ -135,6 +138,7 @@ impl Administration {
     pub async fn open(config: &Config, clock: Clock) -> Result<Self, Error> {
         let store = open_store(config, &clock)?;
         let users = Users::on(config, clock.clone(), Some(Arc::clone(&store))).await?;
+        let personal_tokens = PersonalTokens::new(Arc::clone(&store), clock.clone(), &config.personal_tokens);
         let plan = Plan::new(&config.identity_headers).map_err(super::Error::from)?;
         let parts = session::Parts {
             store,
@@ -146,7 +150,7 @@ impl Administration {
         };
         // Nobody is signed in by a command.
         let sessions = Sessions::new(parts, &config.session, Admission::default());
-        Ok(Self { users, sessions })
+        Ok(Self { users, sessions, personal_tokens })
     }
 }
 

@@ -27,6 +27,7 @@ mod running;
 mod sessions;
 mod stopping;
 mod tls_server;
+mod tokens;
 mod upgrading;
 mod users;
 
