@@ -19,6 +19,7 @@ mod explain;
 mod health;
 mod import;
 mod keys;
+mod login;
 mod output;
 mod run;
 mod sessions;
@@ -91,6 +92,8 @@ enum Command {
     /// List and revoke the personal tokens that users made
     #[command(subcommand)]
     Tokens(tokens::Command),
+    /// Sign this terminal in at a site, by a code typed in a browser, and print a token for curl, git and the like
+    Login(login::Login),
 }
 
 const FAILED: u8 = 1;
@@ -123,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Users(command) => users::users(config, command),
         Command::Sessions(command) => sessions::sessions(config, command),
         Command::Tokens(command) => tokens::tokens(config, command),
+        Command::Login(login) => login::login(&login),
     }
 }
 

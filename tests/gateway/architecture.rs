@@ -77,7 +77,7 @@ const HOMES: &[(&str, &str)] = &[
     // In `store.rs` the word is the module of that name.
     ("redis", "store.rs store/redis*"),
     ("regex", "setting.rs"),
-    ("reqwest", "mosaic*"),
+    ("reqwest", "cli/login.rs mosaic*"),
     ("rlimit", "cli/run.rs"),
     ("rusqlite", "store/sqlite*"),
     (

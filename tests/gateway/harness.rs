@@ -310,6 +310,7 @@ impl Visitor {
     pub(crate) async fn send(&mut self, method: Method, target: &str, fields: &[(&str, &str)], body: &str) -> Answer {
         let origin = ["http://localhost:8080", "https://localhost:8080", "https://localhost:8443"];
         let target = origin.iter().find_map(|origin| target.strip_prefix(origin)).unwrap_or(target);
+        let target = target.strip_prefix(&format!("http://{}", self.host)).unwrap_or(target);
         let target = target.split('#').next().unwrap();
         let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.host);
         let own = self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));

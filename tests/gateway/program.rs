@@ -14,13 +14,14 @@ use linkgate::secret::random_token;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::harness::{Answer, PATIENCE, Visitor, configuration, eventually, exchange};
+use crate::harness::{Answer, HOST, PATIENCE, Visitor, configuration, eventually, exchange};
 
 mod commands;
 mod directory;
 mod doctor;
 mod explaining;
 mod import;
+mod login;
 mod reloading;
 mod restarting;
 mod running;
@@ -99,6 +100,8 @@ impl Drop for Home {
 pub(crate) struct Program {
     pub(crate) address: SocketAddr,
     pub(crate) admin_address: SocketAddr,
+    /// The host that visitors say.
+    pub(crate) host: String,
     pub(crate) process: Process,
 }
 
@@ -110,6 +113,7 @@ impl Program {
         let program = Self {
             address: address("listen").unwrap_or_else(|| panic!("no `listen` in {line}")),
             admin_address: address("admin.listen").unwrap_or_else(|| panic!("no `admin.listen` in {line}")),
+            host: HOST.to_owned(),
             process,
         };
         let ready = async { while program.admin("/health/ready").await.status != StatusCode::OK {} };
@@ -119,7 +123,7 @@ impl Program {
 
     /// Somebody with an empty cookie jar.
     pub(crate) fn visitor(&self) -> Visitor {
-        Visitor::new(self.address)
+        Visitor { host: self.host.clone(), ..Visitor::new(self.address) }
     }
 
     /// The same visitor after the program came back on other ports.
