@@ -46,7 +46,10 @@ const ARROWS: &[(&str, &str)] = &[
         "admin assertion clock config credential demo identity issuer mosaic origin pages personal_token portal proxy secret session setting store telemetry",
     ),
     ("doctor", "clock config gateway identity mosaic origin portal proxy secret session store"),
-    ("cli", "assertion clock config credential doctor gateway identity mosaic personal_token secret session setting telemetry"),
+    (
+        "cli",
+        "assertion clock config credential doctor gateway identity mosaic personal_token secret session setting telemetry",
+    ),
 ];
 
 /// The homes of the outside packages: files, and with a star a module with all below it.
