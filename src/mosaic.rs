@@ -88,6 +88,8 @@ pub struct Config {
     pub tenant_id: Option<String>,
     /// The resource of the application that access tokens are for; it becomes their `aud`.
     pub resource: Option<String>,
+    /// The clients beside the gateway's own whose users' access tokens programs may show.
+    pub bearer_clients: Vec<String>,
     /// The organisation that everybody signs in to.
     pub organization: Option<String>,
     /// The organisation that is signed in to on a host.

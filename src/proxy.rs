@@ -698,6 +698,7 @@ impl ProxyHttp for Proxy {
             http.path = context.target().map(|target| target.path.as_str()),
             http.status = status,
             verdict = context.verdict,
+            credential = context.pass().and_then(Pass::visitor).filter(|visitor| visitor.session().is_none()).map(Visitor::kind),
             route = route.or(objected.map(Objected::route)),
             reason = objected.map(Objected::reason),
             rule = objected.and_then(Objected::rule),

@@ -36,6 +36,8 @@ pub(super) struct Embedded {
     open: Option<(Listener, SocketAddr)>,
     trusted_proxies: Vec<IpNet>,
     client: OwnClient,
+    /// Programs of the same application.
+    bearer_clients: Vec<String>,
     name: String,
     late: Late,
 }
@@ -83,9 +85,12 @@ impl Embedded {
             link_lifetime: config.sign_in.link_lifetime.0,
         };
         let name = settings.name.clone();
+        let of_application =
+            of_issuer.client.iter().filter(|client| client.application.is_none() && !client.management);
+        let bearer_clients = of_application.map(|client| client.id.clone()).collect();
         let late = Late::new(of_issuer, settings, store, clock, pages);
         let trusted_proxies = config.trusted_proxies.clone();
-        Ok(Self { listener, address, open, trusted_proxies, client, name, late })
+        Ok(Self { listener, address, open, trusted_proxies, client, bearer_clients, name, late })
     }
 
     pub(super) const fn address(&self) -> SocketAddr {
@@ -110,7 +115,7 @@ impl Embedded {
             client_id: self.client.id.clone(),
             client_authentication: ClientAuthentication::SecretPost(self.client.secret.clone()),
             certificate_authorities: Vec::new(),
-            wording: Wording::default(),
+            wording: Wording { bearer_clients: self.bearer_clients.clone(), ..Wording::default() },
         }
     }
 

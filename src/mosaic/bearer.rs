@@ -102,6 +102,7 @@ impl Error {
             Self::Token(Fault::UnknownKey | Fault::KeyId) => "unknown_key",
             Self::Token(Fault::Issuer { .. }) => "wrong_issuer",
             Self::Token(Fault::Claim("aud")) => "wrong_audience",
+            Self::Token(Fault::Claim("client_id")) => "other_client",
             Self::Token(Fault::ClientToken) => "client_token",
             Self::Token(Fault::WrongKind | Fault::Encrypted) => "wrong_kind",
             Self::Token(_) => "malformed",

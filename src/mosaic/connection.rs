@@ -114,6 +114,7 @@ impl Config {
     fn wording(&self) -> Wording {
         Wording {
             resource: self.resource.clone(),
+            bearer_clients: self.bearer_clients.clone(),
             tenant_id: self.tenant_id.clone(),
             legacy_email: self.legacy_email_field,
             request_ids: self.request_ids,

@@ -193,6 +193,15 @@ struct Claims(Map<String, Value>);
 impl Claims {
     /// What every token of a user has: our issuer, a time that is now, a tenant, and a user who is not a client.
     fn subject(&self, expected: Expected<'_>) -> Result<Subject, Error> {
+        let subject = self.user(expected)?;
+        if self.0.get("client_id").is_some_and(|client| client.as_str() != Some(expected.client_id)) {
+            return Err(Error::Claim("client_id"));
+        }
+        Ok(subject)
+    }
+
+    /// The same whatever client the token was made for.
+    fn user(&self, expected: Expected<'_>) -> Result<Subject, Error> {
         let issuer = self.text("iss")?;
         if issuer != expected.issuer {
             return Err(Error::Issuer { found: issuer.to_owned() });
@@ -209,16 +218,15 @@ impl Claims {
         {
             return Err(Error::ClientToken);
         }
-        if self.0.get("client_id").is_some_and(|client| client.as_str() != Some(expected.client_id)) {
-            return Err(Error::Claim("client_id"));
-        }
         Ok(subject)
     }
 
     fn bearer(&self, expected: Expected<'_>) -> Result<AccessToken, Error> {
-        let subject = self.subject(expected)?;
-        if self.0.get("client_id").is_none() {
-            return Err(Error::WrongKind);
+        let subject = self.user(expected)?;
+        let client = self.0.get("client_id").ok_or(Error::WrongKind)?;
+        let others = expected.wording.bearer_clients.iter().map(String::as_str);
+        if !others.chain([expected.client_id]).any(|ours| client.as_str() == Some(ours)) {
+            return Err(Error::Claim("client_id"));
         }
         if expected.wording.resource.as_ref().is_some_and(|resource| !self.is_for(resource)) {
             return Err(Error::Claim("aud"));

@@ -61,6 +61,8 @@ pub struct Wording {
     pub claims: ClaimsRequest,
     /// The `aud` of the access tokens, where the tenant has a resource for the application.
     pub resource: Option<String>,
+    /// The clients beside our own whose users' access tokens programs may show.
+    pub bearer_clients: Vec<String>,
     /// The tenant, where tokens of another one must be refused.
     pub tenant_id: Option<String>,
     /// Names an address as `email`, as Mosaic did before there were other identifiers.

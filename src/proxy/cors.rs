@@ -63,7 +63,9 @@ impl TryFrom<String> for CorsOrigin {
         }
         let url = Url::parse(&text).map_err(|_| BadCorsOrigin)?;
         let origin = url.origin().ascii_serialization();
-        let is_origin = matches!(url.scheme(), "http" | "https") && (text == origin || text == format!("{origin}/"));
+        let is_origin = matches!(url.scheme(), "http" | "https")
+            && !text.contains('*')
+            && (text == origin || text == format!("{origin}/"));
         if is_origin { Ok(Self::Exact(origin)) } else { Err(BadCorsOrigin) }
     }
 }

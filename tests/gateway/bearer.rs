@@ -116,7 +116,7 @@ async fn a_token_that_does_not_hold_is_refused_with_the_reason() {
         ("malformed", sign(&without(claims.clone(), "exp"))),
         ("not_yet_valid", with(json!({ "iat": now + 120 }))),
         ("wrong_issuer", with(json!({ "iss": "https://evil.test" }))),
-        ("malformed", with(json!({ "client_id": "another" }))),
+        ("other_client", with(json!({ "client_id": "another" }))),
         ("client_token", with(json!({ "sub": "client-1" }))),
         ("wrong_kind", sign(&without(claims.clone(), "client_id"))),
         ("wrong_kind", sign(&mosaic.id_claims())),
@@ -242,4 +242,19 @@ async fn a_token_that_was_good_ends() {
     assert_eq!(bear(&gate, "/x", &token).await.status, StatusCode::OK);
     gate.clock.advance(Duration::from_secs(75));
     assert_eq!(bear(&gate, "/x", &token).await.json()["reason"], "expired");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_clients_tokens_are_taken_where_the_operator_names_them() {
+    let mosaic = StandIn::start().await;
+    know(&mosaic, "Active", &[]);
+    let named = |text: String| {
+        with_routes(&text, ROUTES)
+            .replace("client_id = \"client-1\"", "client_id = \"client-1\"\nbearer_clients = [\"cli\"]")
+    };
+    let gate = mosaic.gate_on(mosaic.memory(), named).await;
+    let of = |client: &str| sign(&merged(mosaic.access_claims(), json!({ "client_id": client })));
+    assert_eq!(bear(&gate, "/x", &of("cli")).await.status, StatusCode::OK);
+    assert_eq!(bear(&gate, "/x", &of("client-1")).await.status, StatusCode::OK);
+    assert_eq!(bear(&gate, "/x", &of("other")).await.json()["reason"], "other_client");
 }

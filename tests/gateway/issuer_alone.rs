@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use crate::authority::Authority;
 use crate::harness::{Answer, PATIENCE, configuration, exchange, read_answer};
 use crate::program::{Home, Process};
+use crate::recorder::Recorder;
 
 const SECRET: &str = "fedcba9876543210fedcba9876543210";
 
@@ -443,6 +444,51 @@ async fn a_gateways_issuer_serves_other_programs_where_it_is_told_to() {
     let found = exchange(open, request("GET", "/cis/oidc/.well-known/openid-configuration", "", "").as_bytes()).await;
     assert_eq!(found.json()["token_endpoint"], format!("http://{open}/cis/oidc/token"));
     assert_eq!(found.json()["issuer"], "http://localhost:8080/.linkgate/issuer");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_programs_user_passes_the_gateway_with_an_access_token() {
+    let home = home("");
+    let recorder = Recorder::start().await;
+    let text = configuration(recorder.address).replace(
+        "[[issuer.user]]",
+        "listen = \"127.0.0.1:0\"\n[[issuer.client]]\nid = \"intranet\"\nsecret_file = \"secret\"\n\
+         redirect_uris = [\"https://intranet.example.com/callback\"]\n[[issuer.user]]",
+    ) + "bearer = true\n";
+    let config =
+        Config::parse(&text, &home.path().join("gateway.toml")).unwrap_or_else(|problems| panic!("{problems}"));
+    let running = gateway::start(&config, Clock::system(), Sockets::default()).await.unwrap();
+    let open = running.open_issuer_address.unwrap();
+    let ask = async |address, method, path: &str, headers: &str, body: &str| {
+        exchange(address, request(method, path, headers, body).as_bytes()).await
+    };
+    let form = format!("grant_type=client_credentials&client_id=intranet&client_secret={SECRET}");
+    let client = ask(open, "POST", "/oidc/token", "", &form).await.json()["access_token"].clone();
+    let client = format!("Authorization: Bearer {}\r\n", client.as_str().unwrap());
+    let call = json!({
+        "email": "root@example.com", "redirect_uri": "https://intranet.example.com/callback", "state": "s",
+    });
+    let sent = ask(open, "POST", "/cis/v1/auth/link/email/send", &client, &call.to_string()).await;
+    assert_eq!(sent.status, StatusCode::OK, "{sent:?}");
+    let mail = ask(running.address, "GET", "/.linkgate/mailbox/latest?to=root@example.com", "", "").await.json();
+    let token = mail["link"].as_str().unwrap().split_once("token=").unwrap().1.to_owned();
+    let pressed = ask(running.address, "POST", "/.linkgate/link", "", &format!("token={token}")).await;
+    let target = url::Url::parse(pressed.header("location")).unwrap();
+    let code = target.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
+    let call = json!({ "code": code }).to_string();
+    let tokens = ask(open, "POST", "/cis/v1/auth/link/email/authenticate", &client, &call).await.json();
+    let user = format!("Authorization: Bearer {}\r\n", tokens["access_token"].as_str().unwrap());
+
+    assert_eq!(ask(running.address, "GET", "/reports", &user, "").await.status, StatusCode::OK);
+    let received = recorder.only();
+    assert_eq!(received.values("x-forwarded-email"), ["root@example.com"]);
+    assert_eq!(received.values("x-forwarded-groups"), ["ops,on%2C call"]);
+    assert_eq!(received.values("x-forwarded-roles"), ["admin"]);
+    assert_eq!(received.values("authorization"), [""; 0]);
+    // The program itself is nobody.
+    let refused = ask(running.address, "GET", "/reports", &client, "").await;
+    assert_eq!((refused.status, &refused.json()["reason"]), (StatusCode::UNAUTHORIZED, &json!("client_token")));
     running.stop().await;
 }
 
