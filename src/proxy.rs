@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -22,7 +21,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::credential::Visitor;
 use crate::origin::Origin;
 use crate::portal::Visit;
-use crate::portal::answer::{self, HSTS, Refusal};
+use crate::portal::answer::HSTS;
 use crate::portal::visit::is_grpc;
 use crate::setting::Span;
 use crate::telemetry::{ACCESS, Metrics, OpenRequest};
@@ -35,10 +34,12 @@ pub mod cors;
 mod decision;
 pub mod edge;
 pub mod explain;
+mod failure;
 mod handshake;
 pub mod headers;
 mod leave;
 mod objected;
+mod own;
 mod question;
 pub mod redirect;
 pub mod refusal;
@@ -51,13 +52,13 @@ pub mod upstream;
 
 use access::Pass;
 use cors::Cors;
-use decision::{Asked, Decision, Target};
+use decision::{Decision, Target};
 use edge::Ongoing;
+use failure::{Failure, failure_of, refusal_of};
 use handshake::is_websocket;
 use leave::Leave;
 use objected::Objected;
 use question::Question;
-use refusal::Refused;
 pub use site::Site;
 use stream::{End, Kind, VisitorsEnd};
 use terms::Source;
@@ -226,115 +227,6 @@ impl Proxy {
             context.client,
             self.clock.now(),
         )))))
-    }
-
-    /// The answer to a request that may not pass.
-    fn refuse(&self, context: &mut Context, request: &RequestHeader, decision: Decision) -> http::Response<Body> {
-        let site = Arc::clone(&context.site);
-        let (origin, request_id) = (context.origin(), context.request_id().to_owned());
-        let target = context.target().map_or_else(|| "/".to_owned(), |target| target.path_and_query.clone());
-        let refuser = site.refuser(&origin, &request_id, self.clock.now());
-        let refused = Refused { refuser, hosts: &site.hosts, request, target: &target };
-        context.verdict = decision.verdict();
-        if let (Some(objected), Some(target)) = (decision.objected(), context.target()) {
-            objected.remember(target, context.verdict, &request_id, context.arrived_at);
-        }
-        let mut answer = match decision {
-            Decision::SignIn { takes_tokens } => {
-                let mut answer = refused.sign_in();
-                if takes_tokens && answer.status() == http::StatusCode::UNAUTHORIZED {
-                    challenge::ask_for_token(&mut answer, &request.headers);
-                }
-                answer
-            }
-            Decision::StepUp(objected, max_age) => {
-                objected.note(&request_id, &self.metrics);
-                let by_token = objected.visitor().is_some_and(|visitor| visitor.session().is_none());
-                context.objected = Some(objected);
-                if by_token { challenge::ask_for_recent_token(&refused, max_age) } else { refused.step_up(max_age) }
-            }
-            Decision::NoAccess(objected) => {
-                objected.note(&request_id, &self.metrics);
-                let by_token = objected.visitor().is_some_and(|visitor| visitor.session().is_none());
-                let mut answer = refused.no_access(context.objected.insert(objected));
-                if by_token {
-                    challenge::say_insufficient(&mut answer);
-                }
-                answer
-            }
-            Decision::Preflight(answer) => {
-                let mut answer = answer.body(Body::empty()).unwrap_or_default();
-                answer::dress(answer.headers_mut(), &request_id, &origin);
-                return answer;
-            }
-            Decision::Refuse(refusal @ Refusal::InvalidToken { .. }) => {
-                let mut answer = refused.refuser.answer(refusal, &request.headers);
-                challenge::ask_for_password(&mut answer, &request.headers);
-                answer
-            }
-            Decision::Refuse(refusal) => refused.refuser.answer(refusal, &request.headers),
-            Decision::OtherMethods(allowed) => {
-                let mut answer = refused.refuser.answer(Refusal::Status(405), &request.headers);
-                answer.headers_mut().insert(header::ALLOW, allowed);
-                answer
-            }
-            // The portal's paths are served by whoever has a connection of the visitor's.
-            Decision::Portal => refused.refuser.answer(Refusal::NotFound, &request.headers),
-        };
-        // Pages that may read the application's answers may read why there is none.
-        if let Some(cors) = context.cors() {
-            let (theirs, ours) = cors.answer(&request.headers, answer.headers());
-            for name in theirs {
-                answer.headers_mut().remove(name);
-            }
-            for (name, value) in ours {
-                answer.headers_mut().append(name, value);
-            }
-        }
-        answer
-    }
-
-    /// The answer to another proxy about a request that it forwards itself.
-    async fn answer_proxy(
-        &self,
-        asking: &RequestHeader,
-        peer: IpAddr,
-        context: &mut Context,
-        question: Question<'_>,
-    ) -> pingora::Result<http::Response<Body>> {
-        let site = Arc::clone(&context.site);
-        if !site.is_trusted(peer) {
-            tracing::warn!(%peer, "was asked about a request by a proxy that is not in `trusted_proxies`");
-            return Ok(self.refuse(context, asking, Refusal::UntrustedPeer.into()));
-        }
-        let mut request = match question.request(asking) {
-            Ok(request) => request,
-            Err(refusal) => return Ok(self.refuse(context, asking, refusal.into())),
-        };
-        let asked = Asked { request: &request, client: context.client, now: context.arrived_at };
-        let mut answer = match site.decide_about(asked, &mut context.target).await {
-            Ok(pass) => {
-                match site.assertion(&pass).await {
-                    Ok(assertion) => context.assertion = assertion,
-                    Err(refusal) => return Ok(self.refuse(context, &request, refusal.into())),
-                }
-                let leave = self.let_pass(context, pass, request.method.clone())?;
-                context.verdict = decision::ALLOWED;
-                self.write_headers(&mut request, context, &leave, None)?;
-                question.allow(&request, &site.terms.managed)
-            }
-            // It tells nobody's identity, and the paths are ours on every host.
-            Err(Decision::Portal) => {
-                context.verdict = "portal";
-                question.allow(&RequestHeader::build(Method::GET, b"/", None)?, &site.terms.managed)
-            }
-            Err(decision) => {
-                let answer = self.refuse(context, &request, decision);
-                question.refuse(answer, &context.origin())
-            }
-        };
-        answer::dress(answer.headers_mut(), context.request_id(), &context.origin());
-        Ok(answer)
     }
 
     /// Makes a request what the upstream gets.
@@ -707,41 +599,5 @@ impl ProxyHttp for Proxy {
             duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX) },
             "request"
         );
-    }
-}
-
-/// How an upstream failed to answer.
-enum Failure {
-    BrokenOff,
-    TimedOut,
-    Other,
-}
-
-fn failure_of(error: &Error) -> Failure {
-    use ErrorType::{ConnectionClosed, H2Error, ReadError, ReadTimedout, WriteError, WriteTimedout};
-    match error.etype() {
-        ConnectionClosed | ReadError | WriteError | H2Error => Failure::BrokenOff,
-        ReadTimedout | WriteTimedout => Failure::TimedOut,
-        _ => Failure::Other,
-    }
-}
-
-/// What the visitor is told when forwarding fails; nothing where it is the visitor who is gone.
-fn refusal_of(error: &Error) -> Option<Refusal> {
-    use ErrorType::{
-        ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout, TLSHandshakeTimedout, WriteError,
-        WriteTimedout,
-    };
-    match (error.esource(), error.etype()) {
-        (_, HTTPStatus(status)) => Some(Refusal::Status(*status)),
-        (ErrorSource::Upstream, ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout) => {
-            Some(Refusal::UpstreamTimedOut)
-        }
-        (ErrorSource::Upstream, _) => Some(Refusal::UpstreamFailed),
-        (ErrorSource::Downstream, ReadError | WriteError | ConnectionClosed) => None,
-        (ErrorSource::Downstream, ReadTimedout | WriteTimedout) => Some(Refusal::Status(408)),
-        (ErrorSource::Downstream, _) => Some(Refusal::BadRequest),
-        (ErrorSource::Internal | ErrorSource::Unset, ErrorType::ConnectNoRoute) => Some(Refusal::UpstreamFailed),
-        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Refusal::Internal),
     }
 }

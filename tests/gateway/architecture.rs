@@ -58,7 +58,7 @@ const HOMES: &[(&str, &str)] = &[
     ("aws_lc_rs", "assertion/keys.rs secret.rs issuer/signing_key.rs mosaic/id_token/tests.rs"),
     (
         "axum",
-        "admin* demo* gateway* issuer* portal* proxy.rs proxy/bridge.rs proxy/challenge.rs proxy/question.rs proxy/refusal.rs proxy/site.rs",
+        "admin* demo* gateway* issuer* portal* proxy/bridge.rs proxy/challenge.rs proxy/own.rs proxy/question.rs proxy/refusal.rs proxy/site.rs",
     ),
     ("clap", "cli*"),
     ("command_fds", "cli/run/upgrade.rs"),
