@@ -27,7 +27,7 @@ const MANAGED: [&str; 11] = [
     "x-request-id",
     "x-rewrite-url",
 ];
-const FAMILIES: [&str; 3] = ["x-auth-request-", "x-forwarded-", "x-linkgate-"];
+const FAMILIES: [&str; 5] = ["cf-access-", "x-auth-request-", "x-forwarded-", "x-linkgate-", "x-pomerium-"];
 /// What it says on a public route.
 const WRITTEN: [(&str, &str); 5] = [
     ("host", "app.example.test"),
@@ -60,6 +60,7 @@ fuzz_target!(|text: &[u8]| {
     let certificate =
         ClientCertificate { fingerprint: "00".to_owned(), subject: String::from_utf8_lossy(text).into_owned() };
     let provenance = Provenance {
+        assertion: None,
         certificate: Some(&certificate),
         client: [192, 0, 2, 1].into(),
         scheme: "https",

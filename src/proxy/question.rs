@@ -71,25 +71,25 @@ impl<'a> Question<'a> {
         let fields = &asking.headers;
         let url = one(fields, "x-original-url")?.and_then(split_url);
         let (method, host, target) = match self.said {
-            Said::Below(target) => (asking.method.clone(), None, Some(target)),
+            Said::Below(target) => (asking.method.clone(), None, Some(target.as_bytes())),
             Said::InFields => {
                 let method = one(fields, "x-forwarded-method")?.or(one(fields, "x-original-method")?);
                 let method = Method::from_bytes(method.unwrap_or("GET").as_bytes());
-                let target = one(fields, "x-forwarded-uri")?.or(one(fields, "x-original-uri")?);
+                let target = one_field(fields, "x-forwarded-uri")?.or(one_field(fields, "x-original-uri")?);
+                let target = target.map(HeaderValue::as_bytes);
                 let host = one(fields, "x-forwarded-host")?.or(url.map(|(host, _)| host));
-                (method.map_err(|_| Refusal::BadRequest)?, host, target.or(url.map(|(_, target)| target)))
+                (method.map_err(|_| Refusal::BadRequest)?, host, target.or(url.map(|(_, target)| target.as_bytes())))
             }
         };
         // oauth2-proxy looks at the visitor alone.
-        let fallback = (self.manner == Manner::OfOauth2Proxy).then_some("/");
+        let fallback = (self.manner == Manner::OfOauth2Proxy).then_some(&b"/"[..]);
         let target = target.or(fallback).ok_or(Refusal::NothingAsked)?;
         let host = match host {
             Some(host) => host.to_owned(),
             None => canonical::host(asking.version, &asking.uri, fields).map_err(|_| Refusal::BadRequest)?.to_string(),
         };
-        let mut request =
-            RequestHeader::build(method, target.as_bytes(), Some(fields.len())).map_err(|_| Refusal::BadRequest)?;
-        for (name, value) in fields.iter().filter(|(name, _)| is_visitors(name)) {
+        let mut request = RequestHeader::build(method, target, Some(fields.len())).map_err(|_| Refusal::BadRequest)?;
+        for (name, value) in fields.iter().filter(|(name, value)| is_visitors(name, value)) {
             request.append_header(name.clone(), value.clone()).map_err(|_| Refusal::BadRequest)?;
         }
         let mut said = vec![(header::HOST, HeaderValue::try_from(host).map_err(|_| Refusal::BadRequest)?)];
@@ -141,11 +141,16 @@ impl<'a> Question<'a> {
 
 type Fields = Vec<(Option<HeaderName>, HeaderValue)>;
 
-/// The one value of a field; a second one is another reading.
-fn one<'h>(fields: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Refusal> {
+/// The one value of a field, where it says something; a second one is another reading.
+fn one_field<'h>(fields: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderValue>, Refusal> {
     let mut values = fields.get_all(name).iter();
-    let value = values.next().map(HeaderValue::to_str).transpose().map_err(|_| Refusal::BadRequest)?;
+    let value = values.next();
     if values.next().is_some() { Err(Refusal::BadRequest) } else { Ok(value.filter(|value| !value.is_empty())) }
+}
+
+/// The same as text.
+fn one<'h>(fields: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Refusal> {
+    one_field(fields, name)?.map(HeaderValue::to_str).transpose().map_err(|_| Refusal::BadRequest)
 }
 
 /// Host and target of a URL, as they are written.
@@ -156,13 +161,11 @@ fn split_url(url: &str) -> Option<(&str, &str)> {
     Some((host, if target.is_empty() { "/" } else { target }))
 }
 
-/// Whether a field of the question is the visitor's: not one of the connection or of the question's own (empty) body, nor
-/// one that says what is asked.
-fn is_visitors(name: &HeaderName) -> bool {
-    const OTHERS: [&str; 10] = [
+/// Whether a field of the question is the visitor's: not one of the connection, nor one that says what is asked.
+fn is_visitors(name: &HeaderName, value: &HeaderValue) -> bool {
+    const OTHERS: [&str; 9] = [
         "host",
         "connection",
-        "content-length",
         "upgrade",
         "keep-alive",
         "te",
@@ -171,6 +174,10 @@ fn is_visitors(name: &HeaderName) -> bool {
         "proxy-connection",
         "x-real-ip",
     ];
+    // A handshake has no length (RFC 6455), and a question without a body may say that it has none.
+    if *name == header::CONTENT_LENGTH && value == "0" {
+        return false;
+    }
     let name = name.as_str();
     !OTHERS.contains(&name) && !name.starts_with("x-forwarded-") && !name.starts_with("x-original-")
 }
@@ -218,6 +225,8 @@ mod tests {
         let ingress =
             [("host", "linkgate"), ("x-original-url", "https://app.example.com/x?y"), ("x-original-method", "PUT")];
         check("GET", "/.linkgate/auth", &ingress, "PUT app.example.com /x?y");
+        let raw = [("host", "a.test"), ("x-forwarded-uri", "/caf\u{e9}")];
+        check("GET", "/.linkgate/auth", &raw, "GET a.test /caf\u{e9}");
         check("GET", "/oauth2/auth", &[("host", "app.example.com")], "GET app.example.com /");
         check("GET", "/oauth2/auth", &[("host", "a.test"), ("x-forwarded-uri", "/x")], "GET a.test /x");
         check("DELETE", "/.linkgate/auth/x/y?z", &[("host", "app.example.com")], "DELETE app.example.com /x/y?z");

@@ -381,7 +381,7 @@ fn assert_forwarded(explanation: &Explanation, recorded: &Recorded, case: &str) 
 /// or changes before it asks.
 fn can_be_asked_about(case: &Case<'_>) -> bool {
     let is_refused_before = |name: &str| matches!(name, "Host" | "Transfer-Encoding");
-    case.target.is_ascii() && !case.host.contains('@') && !case.fields.iter().any(|(name, _)| is_refused_before(name))
+    !case.host.contains('@') && !case.fields.iter().any(|(name, _)| is_refused_before(name))
 }
 
 /// The question of a proxy in front about a request that it was sent.

@@ -678,6 +678,33 @@ fn the_debug_page_is_not_for_everybody() {
 }
 
 #[test]
+fn pages_of_other_sites_are_named_as_browsers_name_them() {
+    check_after(
+        "[route.cors]\norigins = ['app2.example.com']\n",
+        r#"gateway.toml:9:12: route[0].cors.origins[0]: expected an origin as browsers send it, like "https://app.example.com", or "*" (seen: 'app2.example.com')"#,
+    );
+    check_after(
+        "[route.cors]\ncredentials = true\norigins = ['*']\n",
+        r#"gateway.toml:9:15: route[0].cors.credentials: is not for every site there is
+  hint: name the sites in `origins`, or take `credentials` out"#,
+    );
+    check_after(
+        "[route.cors]\n",
+        r#"gateway.toml:8:1: route[0].cors.origins: names no site
+  hint: name it as browsers send it, like "https://app.example.com""#,
+    );
+}
+
+#[test]
+fn what_another_proxy_forwards_has_no_servers_here() {
+    check_after(
+        "[[route]]\npath = '/x'\nupstream = ['front-proxy', 'demo']\n",
+        r#"gateway.toml:10:12: route[1].upstream: names servers beside "front-proxy"
+  hint: name either the one or the others"#,
+    );
+}
+
+#[test]
 fn mosaic_is_described_completely() {
     check(
         r#"public_url = "https://app.example.com"
