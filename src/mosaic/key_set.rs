@@ -84,13 +84,14 @@ impl KeySet {
         }
     }
 
-    /// The key of a token that anybody may have made up: an ID that is not known has the set fetched again no more often
-    /// than ever, and a signature that does not fit has not.
+    /// The key of a token that anybody may have made up, so that nothing in it has the set fetched: only its age does.
     ///
     /// # Errors
     /// That there is no such key, or why the set could not be had.
     pub(super) async fn known(self: &Arc<Self>, key_id: &str) -> Result<Arc<PublicKey>, Error> {
-        self.key(key_id).await
+        self.refresh_unless(State::is_fresh).await;
+        let state = self.state();
+        state.find(key_id, self.clock.now()).ok_or_else(|| state.why_not())
     }
 
     /// The key with this ID.

@@ -212,6 +212,8 @@ async fn made_up_tokens_cause_no_call() {
     let (mosaic, gate) = start().await;
     let good = sign(&mosaic.access_claims());
     assert_eq!(bear(&gate, "/x", &good).await.status, StatusCode::OK);
+    // Long enough that a visitor's token with an unknown key would have the keys fetched.
+    gate.clock.advance(Duration::from_secs(31));
     let before = mosaic.calls().len();
     let (signed, _) = good.rsplit_once('.').unwrap();
     let (_, payload) = signed.split_once('.').unwrap();
@@ -230,9 +232,18 @@ async fn made_up_tokens_cause_no_call() {
             assert_eq!(bear(&gate, "/x", &token).await.status, StatusCode::UNAUTHORIZED);
         }
     }
-    // Keys were fetched a moment ago, so even those that name an unknown key have nothing fetched.
     assert_eq!(mosaic.calls().len(), before, "{:?}", &mosaic.calls()[before..]);
     assert_eq!(mosaic.count(KEYS), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_fetched_again_by_their_age() {
+    let (mosaic, gate) = start().await;
+    assert_eq!(bear(&gate, "/x", &sign(&mosaic.access_claims())).await.status, StatusCode::OK);
+    assert_eq!(mosaic.count(KEYS), 1);
+    gate.clock.advance(Duration::from_secs(3601));
+    assert_eq!(bear(&gate, "/x", &sign(&mosaic.access_claims())).await.status, StatusCode::OK);
+    assert_eq!(mosaic.count(KEYS), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
