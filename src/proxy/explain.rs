@@ -156,10 +156,9 @@ impl Explanation {
 
     fn is_objected_to(&mut self, route: &Route, Objection { reason, rule }: Objection) {
         self.reason = Some(reason);
-        self.rule = rule.map(|at| {
-            let list = if reason == Reason::Denied { "deny" } else { "allow" };
-            Cited::new(format!("{}.{list}[{at}]", route.key()))
-        });
+        let list = format!("{}.{}", route.key(), if reason == Reason::Denied { "deny" } else { "allow" });
+        // Where no rule comes near, it is all of them together that keep the visitor out.
+        self.rule = Some(Cited::new(rule.map_or_else(|| list.clone(), |at| format!("{list}[{at}]"))));
     }
 
     fn is_refused(&mut self, decision: &Decision) {

@@ -104,7 +104,12 @@ async fn each_verdict_is_said_with_what_decides() {
     );
     assert_eq!(
         said(&[ops[0], "--as", "bob@example.com"]).await,
-        ["no_access 403: no allow rule names the visitor", "", "bob@example.com", "signed-in"]
+        [
+            "no_access 403: no allow rule names the visitor",
+            "route[1].allow (gateway.toml:16): [{ groups = [ops], max_sign_in_age = 10m }, { claims = { custom_data.team = sales } }]",
+            "bob@example.com",
+            "signed-in"
+        ]
     );
     let nobody = "sign_in_required 401: nobody is signed in; a browser that opens a page is led to sign-in";
     assert_eq!(said(&ops[..1]).await, [nobody, "", "nobody is signed in", "signed-in"]);
