@@ -5,8 +5,16 @@ declare(strict_types=1);
 
 [, $url, $issuer, $audience] = $argv;
 
-// In an application: keep it for five minutes, and ask again when there is a new key.
-$keys = array_column(json_decode(file_get_contents($url), true, flags: JSON_THROW_ON_ERROR)['keys'], null, 'kid');
+/** The keys by their IDs. They may be kept for five minutes: a new one is shown for longer than that before it signs. */
+function keys(string $url): array
+{
+    static $keys, $until = 0;
+    if (time() >= $until) {
+        $set = json_decode(file_get_contents($url), true, flags: JSON_THROW_ON_ERROR);
+        [$keys, $until] = [array_column($set['keys'], null, 'kid'), time() + 300];
+    }
+    return $keys;
+}
 
 function bytes(string $text): string
 {
@@ -63,7 +71,7 @@ function verify(string $assertion, array $keys, string $issuer, string $audience
 $refused = 0;
 while (($line = fgets(STDIN)) !== false) {
     try {
-        $claims = verify(trim($line), $keys, $issuer, $audience);
+        $claims = verify(trim($line), keys($url), $issuer, $audience);
         echo "good {$claims['sub']} ", $claims['email'] ?? '-', "\n";
     } catch (UnexpectedValueException | JsonException $error) {
         $refused = 1;

@@ -7,17 +7,23 @@ use JSON::PP;
 
 my ($url, $issuer, $audience) = @ARGV;
 
-# In an application: keep it for five minutes, and ask again when there is a new key. For https:// it needs
-# IO::Socket::SSL.
-my $answer = HTTP::Tiny->new(verify_SSL => 1)->get($url);
-die "no key set: $answer->{status}\n" unless $answer->{success};
-my $keys = decode_json($answer->{content});
+my ($kept, $kept_until) = (undef, 0);
+
+# The key set may be kept for five minutes: a new key is shown for longer than that before it signs. For https:// this
+# needs IO::Socket::SSL.
+sub key_set {
+    return $kept if time < $kept_until;
+    my $answer = HTTP::Tiny->new(verify_SSL => 1)->get($url);
+    die "no key set: $answer->{status}\n" unless $answer->{success};
+    ($kept, $kept_until) = (decode_json($answer->{content}), time + 300);
+    return $kept;
+}
 
 sub verify {
     my ($assertion) = @_;
     die "it has not three parts\n" unless $assertion =~ /\A[\w-]+\.[\w-]+\.[\w-]+\z/;
     my ($header, $claims) = decode_jwt(
-        token => $assertion, kid_keys => $keys, accepted_alg => 'ES256', decode_header => 1,
+        token => $assertion, kid_keys => key_set(), accepted_alg => 'ES256', decode_header => 1,
         verify_iss => $issuer, verify_exp => 1, verify_nbf => 1, verify_iat => 1, leeway => 10,
         verify_aud => sub { !ref $_[0] && $_[0] eq $audience },
         verify_sub => sub { defined $_[0] && length $_[0] },

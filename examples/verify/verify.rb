@@ -6,13 +6,20 @@ require "net/http"
 URL, ISSUER, AUDIENCE = ARGV
 ARGV.clear
 
-# In an application: keep it for five minutes, and ask again when there is a new key.
-KEYS = JSON.parse(Net::HTTP.get(URI(URL)), symbolize_names: true)
+# The key set may be kept for five minutes: a new key is shown for longer than that before it signs.
+def keys
+  now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  return @keys if @keys && now < @keys_until
+
+  @keys = JSON.parse(Net::HTTP.get(URI(URL)), symbolize_names: true)
+  @keys_until = now + 300
+  @keys
+end
 
 def verify(assertion)
   claims, header = JWT.decode(
     assertion, nil, true,
-    algorithms: ["ES256"], jwks: KEYS,
+    algorithms: ["ES256"], jwks: keys,
     iss: ISSUER, verify_iss: true, aud: AUDIENCE, verify_aud: true, leeway: 10
   )
   raise JWT::DecodeError, "it demands something unknown" if header.key?("crit")
