@@ -93,38 +93,42 @@ impl Proxy {
         context: &mut Context,
         question: Question<'_>,
     ) -> pingora::Result<http::Response<Body>> {
-        let site = Arc::clone(&context.site);
-        if !site.is_trusted(peer) {
-            tracing::warn!(%peer, "was asked about a request by a proxy that is not in `trusted_proxies`");
-            return Ok(self.refuse(context, asking, Refusal::UntrustedPeer.into()));
-        }
-        let mut request = match question.request(asking) {
-            Ok(request) => request,
-            Err(refusal) => return Ok(self.refuse(context, asking, refusal.into())),
+        let trusted = context.site.is_trusted(peer);
+        let read = if trusted { question.request(asking) } else { Err(Refusal::UntrustedPeer) };
+        let mut answer = match read {
+            Ok(request) => self.answer_about(request, context, question).await?,
+            Err(refusal) => question.refuse(self.refuse(context, asking, refusal.into()), &context.origin()),
         };
+        answer::dress(answer.headers_mut(), context.request_id(), &context.origin());
+        Ok(answer)
+    }
+
+    async fn answer_about(
+        &self,
+        mut request: RequestHeader,
+        context: &mut Context,
+        question: Question<'_>,
+    ) -> pingora::Result<http::Response<Body>> {
+        let site = Arc::clone(&context.site);
         let asked = Asked { request: &request, client: context.client, now: context.arrived_at };
-        let mut answer = match site.decide_about(asked, &mut context.target).await {
-            Ok(pass) => {
-                match site.assertion(&pass).await {
-                    Ok(assertion) => context.assertion = assertion,
-                    Err(refusal) => return Ok(self.refuse(context, &request, refusal.into())),
-                }
+        let decided = match site.decide_about(asked, &mut context.target).await {
+            Ok(pass) => site.assertion(&pass).await.map(|assertion| (pass, assertion)).map_err(Decision::from),
+            Err(decision) => Err(decision),
+        };
+        match decided {
+            Ok((pass, assertion)) => {
+                context.assertion = assertion;
                 let leave = self.let_pass(context, pass, request.method.clone())?;
                 context.verdict = ALLOWED;
                 self.write_headers(&mut request, context, &leave, None)?;
-                question.allow(&request, &site.terms.managed)
+                Ok(question.allow(&request, &site.terms.managed))
             }
             // It tells nobody's identity, and the paths are ours on every host.
             Err(Decision::Portal) => {
                 context.verdict = "portal";
-                question.allow(&RequestHeader::build(Method::GET, b"/", None)?, &site.terms.managed)
+                Ok(question.allow(&RequestHeader::build(Method::GET, b"/", None)?, &site.terms.managed))
             }
-            Err(decision) => {
-                let answer = self.refuse(context, &request, decision);
-                question.refuse(answer, &context.origin())
-            }
-        };
-        answer::dress(answer.headers_mut(), context.request_id(), &context.origin());
-        Ok(answer)
+            Err(decision) => Ok(question.refuse(self.refuse(context, &request, decision), &context.origin())),
+        }
     }
 }

@@ -118,9 +118,14 @@ impl<'a> Question<'a> {
         answer
     }
 
-    /// A refusal as the asking proxy can take it. Addresses in it are whole, because they are read as if they came from
+    /// A refusal as the asking proxy can take it, which is never a success. Addresses in it are whole, because they are read as if they came from
     /// the gateway's own.
     pub(super) fn refuse(&self, mut answer: http::Response<Body>, origin: &Origin) -> http::Response<Body> {
+        // A refusal of gRPC is a success by its status, as is an answer to a preflight, and a success is leave here.
+        if answer.status().is_success() {
+            let is_nobody = answer.headers().get("grpc-status").is_some_and(|status| status == "16");
+            *answer.status_mut() = if is_nobody { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+        }
         let location = answer.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
         if let Some(path) = location.filter(|location| location.starts_with('/'))
             && let Ok(whole) = HeaderValue::try_from(origin.join(path))

@@ -59,6 +59,10 @@ impl Check<'_> {
         if config.health.is_some() {
             self.refuse(&format!("{route}.health"), "is for servers, and \"front-proxy\" is none", "take it out");
         }
+        if config.cors.is_some() {
+            let message = "is for answers that pass here, and those of this route do not";
+            self.refuse(&format!("{route}.cors"), message, "take it out, and let the application or that proxy say it");
+        }
         if self.settings.trusted_proxies.is_empty() {
             let message = "is forwarded by another proxy, and no proxy may ask: `trusted_proxies` names none";
             self.warn(&key, message, "name the address of the proxy, like `trusted_proxies = [\"127.0.0.1/32\"]`");

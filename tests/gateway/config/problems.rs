@@ -702,6 +702,11 @@ fn what_another_proxy_forwards_has_no_servers_here() {
         r#"gateway.toml:10:12: route[1].upstream: names servers beside "front-proxy"
   hint: name either the one or the others"#,
     );
+    check_after(
+        "[[route]]\npath = '/x'\nupstream = 'front-proxy'\n[route.cors]\norigins = ['*']\n",
+        r#"gateway.toml:11:1: route[1].cors: is for answers that pass here, and those of this route do not
+  hint: take it out, and let the application or that proxy say it"#,
+    );
 }
 
 #[test]
