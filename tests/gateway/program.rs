@@ -249,6 +249,13 @@ impl Process {
         self.log().iter().filter_map(running).filter(|id| *id != self.child.id()).collect()
     }
 
+    /// The process that took over from it, once it has said that it is running.
+    pub(crate) async fn successor(&self) -> u32 {
+        eventually(async || !self.successors().is_empty()).await;
+        let [successor] = self.successors().try_into().expect("one process takes over");
+        successor
+    }
+
     /// Waits until the process itself has ended, whoever has taken over from it, and gives its exit code.
     pub(crate) async fn left(&mut self) -> Option<i32> {
         eventually(async || self.has_left()).await;

@@ -155,7 +155,7 @@ async fn a_socket_goes_on_where_it_began_and_the_old_program_ends_with_it() {
     program.process.text_line("open requests have 1h to end").await;
     assert_eq!(echo(&mut socket, "after").await, Some(Message::text("after")));
     assert_eq!(program.again(&ada).open("/").await.status, StatusCode::OK);
-    let [successor] = program.process.successors().try_into().unwrap();
+    let successor = program.process.successor().await;
 
     // Only inheritance shares a port: it is free when the successor has ended, though its predecessor goes on.
     assert!(kill("KILL", successor));
@@ -331,7 +331,7 @@ async fn systemd_is_told_which_process_the_service_is() {
     assert!(told().starts_with("RELOADING=1 MONOTONIC_USEC="));
     assert_eq!(told(), "READY=1", "the successor, to whom nobody listens yet");
     let main = told();
-    let [successor] = program.process.successors().try_into().unwrap();
+    let successor = program.process.successor().await;
     assert_eq!(main, format!("MAINPID={successor} READY=1"));
     assert_eq!(program.process.left().await, Some(0));
     assert!(kill("TERM", successor));
