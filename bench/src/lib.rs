@@ -1,0 +1,3 @@
+//! What several programs of the benchmark share.
+
+pub mod bare;
