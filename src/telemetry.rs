@@ -9,14 +9,17 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+mod lines;
 mod metrics;
 
+use lines::Lines;
 pub use metrics::{Metrics, OpenRequest, OpenStream, UpstreamGauge};
 
 /// The target of access lines, one per request; a filter can name it.
@@ -78,16 +81,23 @@ impl Format {
 /// Packages that tell more than an operator wants to know; each also covers the names that begin with it.
 const NOISY: &[&str] = &["pingora", "hyper", "h2", "rustls", "reqwest", "moka"];
 
+/// Writes the lines that wait when it is dropped.
+#[must_use = "lines that wait are written when it is dropped"]
+pub struct Flush {
+    _guard: WorkerGuard,
+}
+
 /// Sends the events of this process to stderr from now on. Once per process.
 ///
 /// # Errors
 /// When the level is no filter, or events already go somewhere.
-pub fn init(config: &Config) -> Result<(), Error> {
+pub fn init(config: &Config) -> Result<Flush, Error> {
     let terminal = std::io::stderr().is_terminal();
-    let (subscriber, level) = subscriber(config, terminal, std::io::stderr)?;
+    let (lines, guard) = Lines::new();
+    let (subscriber, level) = subscriber(config, terminal, lines)?;
     subscriber.try_init().map_err(Error::Init)?;
     LEVEL.get_or_init(|| level);
-    Ok(())
+    Ok(Flush { _guard: guard })
 }
 
 /// Goes over to the level of `config`, if this process logs at all; its format stays.

@@ -31,9 +31,10 @@ pub(super) fn run(file: &Path, purpose: Purpose) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(error) = telemetry::init(&config.log) {
-        return fail(&error, None, WRONG);
-    }
+    let _flush = match telemetry::init(&config.log) {
+        Ok(flush) => flush,
+        Err(error) => return fail(&error, None, WRONG),
+    };
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }

@@ -35,6 +35,7 @@ pub struct Metrics {
     reloaded_at: IntGauge,
     upstreams: IntGaugeVec,
     not_upgraded: IntCounter,
+    left_out: IntCounter,
 }
 
 /// Shown from the start, so that the first one of a kind is a step up from zero.
@@ -108,6 +109,10 @@ impl Metrics {
             "linkgate_upgrades_failed_total",
             "Other versions of the program that could not take over from this one.",
         );
+        let left_out = Opts::new(
+            "linkgate_access_lines_left_out_total",
+            "Lines about requests that were not written, because more came than could be.",
+        );
         let build = Opts::new("linkgate_build_info", "The program that runs; always 1.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         let metrics = Self {
@@ -130,6 +135,7 @@ impl Metrics {
             reloaded_at: IntGauge::with_opts(reloaded_at)?,
             upstreams: IntGaugeVec::new(upstreams, &["upstream"])?,
             not_upgraded: IntCounter::with_opts(not_upgraded)?,
+            left_out: IntCounter::with_opts(left_out)?,
         };
         let build = IntGauge::with_opts(build)?;
         build.set(1);
@@ -164,6 +170,7 @@ impl Metrics {
         registry.register(Box::new(metrics.reloaded_at.clone()))?;
         registry.register(Box::new(metrics.upstreams.clone()))?;
         registry.register(Box::new(metrics.not_upgraded.clone()))?;
+        registry.register(Box::new(metrics.left_out.clone()))?;
         registry.register(Box::new(build))?;
         Ok(metrics)
     }
@@ -257,6 +264,7 @@ impl Metrics {
 
     /// All of it, in the text format 0.0.4.
     pub fn render(&self) -> String {
+        self.left_out.inc_by(super::lines::left_out().saturating_sub(self.left_out.get()));
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "failed to write the metrics");
             String::new()
@@ -346,6 +354,7 @@ mod tests {
         let metrics = Metrics::new().expect("the metrics are well formed");
         let version = env!("CARGO_PKG_VERSION");
         let expected = [
+            "linkgate_access_lines_left_out_total 0".to_owned(),
             format!("linkgate_build_info{{version=\"{version}\"}} 1"),
             "linkgate_config_last_reload_success_timestamp_seconds 0".to_owned(),
             "linkgate_config_last_reload_successful 0".to_owned(),
