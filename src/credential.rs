@@ -190,6 +190,16 @@ impl Credentials {
         Ok(live.map_or(Found::Nobody, |live| Found::Visitor(Visitor::Session(live))))
     }
 
+    /// Whom a request names that shows the cookies of an earlier one, by which `live` was found; `None` where [`Self::find`]
+    /// must look, because more is shown, or something may have changed.
+    pub async fn find_again(&self, headers: &HeaderMap, live: &Arc<Live>, takes_tokens: Option<&str>) -> Option<Found> {
+        if takes_tokens.is_some() && headers.contains_key(http::header::AUTHORIZATION) {
+            return None;
+        }
+        let live = self.sessions.find_again(live).await?.live();
+        Some(live.map_or(Found::Nobody, |live| Found::Visitor(Visitor::Session(live))))
+    }
+
     /// A visitor who was found before as they are now; `None` once they are signed in no more. Looking is no use of it.
     ///
     /// # Errors

@@ -162,6 +162,46 @@ impl Context {
         self.target()?.route.as_ref()?.cors.as_ref()
     }
 
+    /// The cookies of a request that are worth remembering: they named a session, and go out as they came but for ours.
+    fn memorable_cookies(&self, session: &Session, leave: &Leave, copy: &RequestHeader) -> Option<HeaderValue> {
+        let (target, changes) = (leave.target(), &leave.pass.route().request_headers);
+        if target.remembered.is_some() || leave.pass.visitor()?.session().is_none() || changes.concern(&header::COOKIE)
+        {
+            return None;
+        }
+        let cookies = self.site.only_cookies(session.req_header(), target)?;
+        (copy.headers.get(header::COOKIE) == Some(cookies)).then(|| cookies.clone())
+    }
+
+    /// Makes the header fields of an answer what the visitor gets.
+    fn write_answer(&self, session: &Session, fields: &mut HeaderMap, is_final: bool) {
+        // Before ours, so that none of ours can be changed.
+        if let Some(pass) = self.pass() {
+            pass.route().response_headers.apply(fields);
+        }
+        headers::drop_own_cookies(fields);
+        if let Some(cors) = self.cors() {
+            let (theirs, ours) = cors.answer(&session.req_header().headers, fields);
+            for name in theirs {
+                fields.remove(name);
+            }
+            for (name, value) in ours {
+                fields.append(name, value);
+            }
+        }
+        if !is_final {
+            return;
+        }
+        fields.remove(KEEP_ALIVE);
+        if self.pass().is_some_and(|pass| !pass.is_public()) {
+            headers::make_private(fields);
+        }
+        if self.site.terms.public_url.is_secure() && !fields.contains_key(header::STRICT_TRANSPORT_SECURITY) {
+            fields.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+        }
+        fields.insert(headers::X_REQUEST_ID, self.request_id.clone());
+    }
+
     fn request_id(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()
     }
@@ -257,6 +297,7 @@ impl Proxy {
 /// Connections to an upstream are kept this long between requests: shorter than common servers keep theirs, so
 /// that a request seldom meets a connection that is just being closed.
 const UPSTREAM_IDLE: Duration = Duration::from_secs(50);
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// Every write to a visitor, and what they send after an answer that did not wait for it.
 const VISITOR_TIMEOUT: Duration = Duration::from_secs(60);
 /// The rate of a body is judged once it had this long.
@@ -268,10 +309,11 @@ fn accepts_events(headers: &HeaderMap) -> bool {
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    type CTX = Context;
+    /// The framework moves it about.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
-        Context {
+    fn new_ctx(&self) -> Box<Context> {
+        Box::new(Context {
             site: self.site.load_full(),
             arrived_at: self.clock.now(),
             request_id: HeaderValue::from_static("-"),
@@ -288,19 +330,20 @@ impl ProxyHttp for Proxy {
             body_bytes: 0,
             body_begun_at: None,
             _open: self.metrics.begin(),
-        }
+        })
     }
 
     /// The default registers a compression module that linkgate does not use.
     fn init_downstream_modules(&self, _modules: &mut pingora::modules::http::HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Box<Context>) -> pingora::Result<()> {
         edge::header_arrived(session);
         let peer = Self::peer(session);
         let trusted = context.site.is_trusted(peer.ip());
         let headers = &session.req_header().headers;
         context.client = canonical::client_address(peer, headers, &context.site.terms.trusted_proxies);
         context.request_id = headers::request_id(headers, trusted);
+        headers::let_go_of_spelling(session.req_header_mut())?;
         // Where the framework has decided to close the connection, that stands.
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(context.site.terms.limits.keep_alive.0.as_secs().max(1)));
@@ -311,7 +354,7 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
+    async fn request_filter(&self, session: &mut Session, context: &mut Box<Context>) -> pingora::Result<bool> {
         let site = Arc::clone(&context.site);
         let asking = session.req_header();
         let target = std::str::from_utf8(asking.raw_path()).unwrap_or_default();
@@ -348,7 +391,7 @@ impl ProxyHttp for Proxy {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Box<Context>) -> pingora::Result<Box<HttpPeer>> {
         let Some(leave) = context.leave.clone() else {
             return Error::e_explain(ErrorType::InternalError, "a request without leave to pass");
         };
@@ -361,15 +404,23 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> pingora::Result<()> {
         let Some(leave) = &context.leave else {
             return Error::e_explain(ErrorType::InternalError, "a request without leave to pass");
         };
         let route = leave.pass.route();
-        request.set_raw_path(route.rewrite.apply(&leave.target().path_and_query).as_bytes())?;
+        let path = route.rewrite.apply(&leave.target().path_and_query);
+        if path.as_bytes() != request.raw_path() {
+            request.set_raw_path(path.as_bytes())?;
+        }
         let certificate = tls::Connection::of(session).and_then(tls::Connection::certificate);
+        let memorable = context.memorable_cookies(session, leave, request);
         self.write_headers(request, context, leave, certificate)?;
+        if let (Some(cookies), Some(live)) = (memorable, leave.pass.visitor().and_then(Visitor::session)) {
+            let others = request.headers.get(header::COOKIE).cloned();
+            edge::remember(edge::Remembered { cookies, live: Arc::clone(live), others });
+        }
         // A call may be silent before its answer begins.
         if context.is_call {
             context.open_stream(session, Kind::Call, None);
@@ -382,7 +433,7 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> pingora::Result<()> {
         // An empty last chunk would be written as a second terminator (pingora issue 935).
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -420,7 +471,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> pingora::Result<()> {
         context.is_answered = true;
         context.attempts.answered();
@@ -436,32 +487,13 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> pingora::Result<()> {
-        let changes = context.pass().map(|pass| &pass.route().response_headers);
-        // Before ours, so that none of ours can be changed.
-        changes.map_or(Ok(()), |changes| changes.apply_to_response(response))?;
-        headers::drop_own_cookies(response)?;
-        if let Some(cors) = context.cors() {
-            let (theirs, ours) = cors.answer(&session.req_header().headers, &response.headers);
-            theirs.iter().for_each(|name| drop(response.remove_header(name)));
-            for (name, value) in ours {
-                response.append_header(name, value)?;
-            }
-        }
-        if response.status.is_informational() && response.status != 101 {
+        let is_final = !response.status.is_informational() || response.status == 101;
+        headers::change_answer(response, |fields| context.write_answer(session, fields, is_final))?;
+        if !is_final {
             return Ok(());
         }
-        response.remove_header("Keep-Alive");
-        if context.pass().is_some_and(|pass| !pass.is_public()) {
-            headers::make_private(response)?;
-        }
-        if context.site.terms.public_url.is_secure()
-            && !response.headers.contains_key(header::STRICT_TRANSPORT_SECURITY)
-        {
-            response.insert_header(header::STRICT_TRANSPORT_SECURITY, HSTS)?;
-        }
-        response.insert_header("X-Request-Id", context.request_id.clone())?;
         let opened = Kind::of_answer(response).filter(|_| session.req_header().method != Method::HEAD);
         if let (Some(kind), Some(leave)) = (opened, &context.leave) {
             context.open_stream(session, kind, Some(response));
@@ -475,7 +507,7 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         _body: &mut Option<Bytes>,
         _end_of_stream: bool,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> pingora::Result<Option<Duration>> {
         context.must_go_on().map(|()| None)
     }
@@ -485,7 +517,7 @@ impl ProxyHttp for Proxy {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        context: &mut Context,
+        context: &mut Box<Context>,
         mut error: Box<Error>,
     ) -> Box<Error> {
         error.set_retry(context.attempts.not_connected(self.clock.now()));
@@ -499,7 +531,7 @@ impl ProxyHttp for Proxy {
         peer: &HttpPeer,
         session: &mut Session,
         error: Box<Error>,
-        context: &mut Context,
+        context: &mut Box<Context>,
         was_kept: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("Peer: {peer}"));
@@ -530,11 +562,11 @@ impl ProxyHttp for Proxy {
     }
 
     /// `error_while_proxy` has logged it, with the ID of the request.
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Box<Context>, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Box<Context>) -> FailToProxy {
         let end = context.leave.as_ref().and_then(|leave| leave.end());
         if let Some(end) = end
             && context.leave.as_ref().is_some_and(|leave| leave.ends_itself())
@@ -567,11 +599,11 @@ impl ProxyHttp for Proxy {
     }
 
     /// `fail_to_proxy` has logged what matters, in one line.
-    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _context: &Box<Context>, _error: &Error) -> bool {
         true
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut Context) {
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut Box<Context>) {
         edge::answered();
         let request = session.req_header();
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
@@ -586,7 +618,7 @@ impl ProxyHttp for Proxy {
             { request.id = context.request_id.to_str().unwrap_or_default(),
             client.address = %context.client,
             http.method = request.method.as_str(),
-            http.host = context.target().map(|target| target.authority.as_str()),
+            http.host = context.target().map(|target| &*target.authority),
             http.path = context.target().map(|target| target.path.as_str()),
             http.status = status,
             verdict = context.verdict,

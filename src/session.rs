@@ -234,12 +234,17 @@ impl Sessions {
         let (first, second) = (claims.next(), claims.next());
         let Some(first) = first else { return Ok(Found::None) };
         if second.is_none()
-            && let Some(live) = self.cache.sessions.get(first.id.key()).await
+            && let Some(live) = self.cache.get(first.id.key()).await
             && live.is_fresh(self.clock.now())
-            // The keys are in memory as well by now, so this asks no store.
-            && self.ring.made(&first, place).await?
         {
-            return Ok(self.check(live).await);
+            if live.was_proven_by(&first.mac) {
+                return Ok(self.check(live).await);
+            }
+            // The keys are in memory as well by now, so this asks no store.
+            if self.ring.made(&first, place).await? {
+                live.proven_by(&first.mac);
+                return Ok(self.check(live).await);
+            }
         }
         let mut made = Vec::new();
         for claim in [first].into_iter().chain(second).chain(claims) {
@@ -252,6 +257,15 @@ impl Sessions {
             Some(live) => Ok(self.check(live).await),
             None => Ok(Found::Over(self.ending(&id).await?)),
         }
+    }
+
+    /// The same for a request that shows what an earlier one did, which named `live`; `None` where that must be found out
+    /// anew, because it may have changed.
+    pub async fn find_again(self: &Arc<Self>, live: &Arc<Live>) -> Option<Found> {
+        if live.is_fresh(self.clock.now()) && self.cache.has(live) {
+            return Some(self.check(Arc::clone(live)).await);
+        }
+        None
     }
 
     /// A session that was found before as it is now; `None` once it is over. Looking is no use of it.
@@ -307,7 +321,6 @@ impl Sessions {
     async fn load(&self, id: SessionId) -> Result<Option<Arc<Live>>, store::Error> {
         let now = self.clock.now();
         self.cache
-            .sessions
             .load(id.key(), |cached| async move {
                 match cached {
                     Some(live) if live.is_fresh(now) => Ok(Some(live)),
@@ -445,7 +458,7 @@ impl Sessions {
 
     /// Puts away what is left of a session without a record.
     async fn tidy(&self, key: Key, subject: &Subject) -> Result<(), store::Error> {
-        self.cache.sessions.forget(key).await;
+        self.cache.forget(key).await;
         self.store.announce(&format!("{ENDED}{}", key.to_text())).await?;
         self.store.remove(&used_name(key)).await?;
         self.store.index_remove(&index_name(subject), &key.to_text()).await
@@ -473,7 +486,7 @@ impl Sessions {
             match announcement {
                 store::Announcement::Message(message) => {
                     if let Some(key) = message.strip_prefix(ENDED).and_then(Key::from_text) {
-                        self.cache.sessions.forget(key).await;
+                        self.cache.forget(key).await;
                     }
                     if let Some(key) = message.strip_prefix(seat::LEFT).and_then(Key::from_text) {
                         self.cache.seats.forget(key).await;

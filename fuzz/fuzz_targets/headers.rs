@@ -63,10 +63,11 @@ fuzz_target!(|text: &[u8]| {
         assertion: None,
         certificate: Some(&certificate),
         client: [192, 0, 2, 1].into(),
-        scheme: "https",
+        scheme: HeaderValue::from_static("https"),
         authority: "app.example.test",
         request_id: &HeaderValue::from_static("id"),
         host: None,
+        cookies: None,
     };
     write(&mut request, &managed, &pass, &provenance).expect("the fields are written");
 

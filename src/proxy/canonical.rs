@@ -70,6 +70,9 @@ impl CanonicalPath {
         if raw.first() != Some(&b'/') {
             return Err(Malformed::Path);
         }
+        if let Some(path) = plain(raw) {
+            return Ok(Self(path.to_owned()));
+        }
         let mut path = Vec::with_capacity(raw.len());
         let mut decoded = Vec::with_capacity(raw.len());
         let mut rest = raw;
@@ -110,6 +113,39 @@ impl CanonicalPath {
         let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
         self.0.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
+}
+
+/// A path that is its one spelling already: no escapes, and nothing that begins a segment but a letter or a digit.
+fn plain(raw: &[u8]) -> Option<&str> {
+    const BEGINS: u8 = 1;
+    const GOES_ON: u8 = 2;
+    const KINDS: [u8; 256] = {
+        let mut kinds = [0; 256];
+        let mut byte = 0;
+        while byte < 128 {
+            if (byte as u8).is_ascii_alphanumeric() {
+                kinds[byte] = BEGINS | GOES_ON;
+            } else if is_unreserved(byte as u8) {
+                kinds[byte] = GOES_ON;
+            }
+            byte += 1;
+        }
+        kinds
+    };
+    let mut may_come = GOES_ON;
+    for &byte in raw {
+        if byte == b'/' {
+            if may_come == BEGINS {
+                return None;
+            }
+            may_come = BEGINS;
+        } else if KINDS[usize::from(byte)] & may_come == 0 {
+            return None;
+        } else {
+            may_come = GOES_ON;
+        }
+    }
+    std::str::from_utf8(raw).ok()
 }
 
 /// RFC 3986 section 2.3.
@@ -188,6 +224,13 @@ pub fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Authorit
     }
 }
 
+/// The one `Host` field of a request of HTTP/1, as it is written.
+pub fn only_host(version: Version, headers: &HeaderMap) -> Option<&[u8]> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next().filter(|_| version != Version::HTTP_2)?;
+    hosts.next().is_none().then(|| host.as_bytes())
+}
+
 /// Refuses methods, body framing, expectations and sizes that are not passed on.
 pub fn check(
     method: &Method,
@@ -200,9 +243,18 @@ pub fn check(
     if target.len() > limits.target_bytes {
         return Err(Malformed::TargetTooLong);
     }
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let mut bytes = 0;
+    let mut is_plain = true;
+    for (name, value) in headers {
+        bytes += name.as_str().len() + value.len();
+        is_plain &= *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING && *name != EXPECT;
+    }
     if headers.len() > limits.header_fields || bytes > limits.header_bytes {
         return Err(Malformed::TooLarge);
+    }
+    // Most requests announce no body, and expect nothing.
+    if is_plain {
+        return Ok(());
     }
     body_length(version, headers)?;
     let met = |expectation: &HeaderValue| expectation.as_bytes().eq_ignore_ascii_case(b"100-continue");
@@ -248,6 +300,7 @@ const METHODS: [&str; 32] = [
 /// Refuses methods that are never passed on.
 pub fn check_method(method: &Method) -> Result<(), Malformed> {
     match method.as_str() {
+        "GET" | "POST" => Ok(()),
         "TRACE" | "CONNECT" => Err(Malformed::Method),
         name if METHODS.contains(&name) => Ok(()),
         _ => Err(Malformed::UnknownMethod),

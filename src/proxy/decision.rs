@@ -11,6 +11,7 @@ use pingora::proxy::Session;
 use super::access::{self, Access, Facts, Pass, Verdict};
 use super::canonical::{self, CanonicalPath, Malformed};
 use super::cors;
+use super::edge::{self, Remembered};
 use super::handshake::{check_upgrade, is_websocket};
 use super::objected::Objected;
 use super::route::{self, Route};
@@ -22,16 +23,19 @@ use crate::origin::Authority;
 use crate::portal::answer::Refusal;
 use crate::portal::oauth2_proxy::PATHS as OAUTH2_PROXY_PATHS;
 use crate::portal::return_to;
+use crate::session::Place;
 
 /// A request's host and path in their one spelling.
 pub(super) struct Target {
-    pub(super) authority: String,
-    pub(super) host: String,
+    pub(super) authority: Arc<str>,
+    pub(super) host: Arc<str>,
     pub(super) path: CanonicalPath,
     /// Path and query, as the upstream gets them.
     pub(super) path_and_query: String,
     /// The route, once it is found.
     pub(super) route: Option<Arc<Route>>,
+    /// What is known of the cookies, where they came before.
+    pub(super) remembered: Option<Arc<Remembered>>,
 }
 
 /// The word in logs and metrics for a request that another proxy may forward.
@@ -142,10 +146,20 @@ impl Site {
     /// The decision about a request by what is in its header. `target` is what it is for, once that is known.
     pub(super) async fn decide_about(&self, asked: Asked<'_>, target: &mut Option<Target>) -> Result<Pass, Decision> {
         let target = target.insert(self.terms.read(asked.request)?);
+        if let Some(cookies) = self.only_cookies(asked.request, target) {
+            target.remembered = edge::remembered(cookies);
+        }
         let route = self.terms.route(asked.request, target)?;
         target.route = Some(Arc::clone(&route));
         let visitor = self.visitor(&route, asked.request, target).await?;
         self.terms.judge(&route, asked, target, visitor)
+    }
+
+    /// The one `Cookie` field of a request, where it names a session itself.
+    pub(super) fn only_cookies<'a>(&self, request: &'a RequestHeader, target: &Target) -> Option<&'a HeaderValue> {
+        let mut fields = request.headers.get_all(header::COOKIE).iter();
+        let cookies = fields.next().filter(|_| self.place(&target.host) == Place::Public)?;
+        fields.next().is_none().then_some(cookies)
     }
 
     /// The visitor, where the route wants to know.
@@ -159,7 +173,17 @@ impl Site {
         if route.policy.access_to(&request.method, path) == Access::Public {
             return Ok(None);
         }
-        match self.credentials.find(&request.headers, self.place(host), route.bearer.then_some(&*route.name)).await {
+        let (headers, takes_tokens) = (&request.headers, route.bearer.then_some(&*route.name));
+        let remembered = target.remembered.as_ref().map(|remembered| &remembered.live);
+        let again = match remembered {
+            Some(live) => self.credentials.find_again(headers, live, takes_tokens).await,
+            None => None,
+        };
+        let found = match again {
+            Some(found) => Ok(found),
+            None => self.credentials.find(headers, self.place(host), takes_tokens).await,
+        };
+        match found {
             Ok(Found::Visitor(visitor)) => Ok(Some(visitor)),
             Ok(Found::Nobody) => Ok(None),
             Ok(Found::Refused(Fault(reason))) => Err(Refusal::InvalidToken { reason }),
@@ -180,18 +204,31 @@ impl Terms {
     pub(super) fn read(&self, request: &RequestHeader) -> Result<Target, Decision> {
         let raw = request.raw_path();
         canonical::check(&request.method, request.version, raw, &request.headers, &self.limits)?;
+        let (authority, host) = self.authority(request)?;
+        let (path, query) = canonical::split_target(raw)?;
+        let path = CanonicalPath::parse(path)?;
+        let mut path_and_query = String::with_capacity(raw.len());
+        path_and_query.push_str(path.as_str());
+        if let Some(query) = query {
+            path_and_query.push('?');
+            path_and_query.push_str(query);
+        }
+        Ok(Target { authority, host, path, path_and_query, route: None, remembered: None })
+    }
+
+    /// Which host a request is for, with its port and alone, if it is one of ours.
+    fn authority(&self, request: &RequestHeader) -> Result<(Arc<str>, Arc<str>), Decision> {
+        if let Some(known) =
+            canonical::only_host(request.version, &request.headers).and_then(|host| self.routes.known(host))
+        {
+            return Ok((Arc::clone(&known.authority), Arc::clone(&known.host)));
+        }
         let Authority { host, port } = canonical::host(request.version, &request.uri, &request.headers)?;
         let authority = Authority { port: port.filter(|port| *port != self.public_url.scheme.default_port()), host };
         if !self.routes.serves(&authority) {
             return Err(Refusal::UnknownHost.into());
         }
-        let (path, query) = canonical::split_target(raw)?;
-        let path = CanonicalPath::parse(path)?;
-        let path_and_query = match query {
-            Some(query) => format!("{}?{query}", path.as_str()),
-            None => path.as_str().to_owned(),
-        };
-        Ok(Target { authority: written(&authority), host: authority.host, path, path_and_query, route: None })
+        Ok((authority.to_string().into(), authority.host.into()))
     }
 
     /// The route that a request is for.
@@ -267,10 +304,6 @@ fn own_path(target: &Target) -> Option<bool> {
     let start = target.path.as_str().get(..own.len())?;
     let ends = matches!(target.path.as_str().as_bytes().get(own.len()), None | Some(b'/' | b';'));
     (start.eq_ignore_ascii_case(own) && ends).then(|| target.path.is_below(own))
-}
-
-fn written(authority: &Authority) -> String {
-    authority.port.map_or_else(|| authority.host.clone(), |port| format!("{}:{port}", authority.host))
 }
 
 /// Whether the body has a length and a transfer coding: only the header as it was sent still shows both.

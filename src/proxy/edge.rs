@@ -4,11 +4,13 @@
 //! The framework's own timeout restarts with each byte, so a header that trickles would be waited for without
 //! end; here the whole header has one deadline.
 
+use std::mem;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use pingora::apps::ServerApp;
 use pingora::listeners::ALPN;
 use pingora::protocols::l4::stream::Stream as Socket;
@@ -16,13 +18,14 @@ use pingora::protocols::{GetSocketDigest as _, SocketDigest, Stream, UniqueID as
 use pingora::proxy::Session;
 use pingora::server::ShutdownWatch;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::leave::Leave;
 use super::stream::{End, Registry};
 use super::{Site, tls};
 use crate::clock::{Clock, Timestamp};
+use crate::session::Live;
 
 mod announced;
 mod places;
@@ -32,8 +35,8 @@ pub use places::Connections;
 use places::{Entered, Peers};
 pub(super) use streams::{Ongoing, Streams};
 
-/// Whether a forwarded request may go on is looked at this often: a WebSocket ends so soon after its session. Whatever
-/// has not ended by the look after that one is cut off.
+/// Whether a forwarded request may go on is looked at this often: a WebSocket ends so soon, or once more so late, after its
+/// session. Whatever has not ended by the look after that one is cut off.
 const REVIEW: Duration = Duration::from_secs(2);
 /// How long to wait when the system gives no connection, as when there are too many files open.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -77,13 +80,57 @@ pub struct Edge<A> {
 }
 
 tokio::task_local! {
-    static CONNECTION: watch::Sender<Phase>;
+    static CONNECTION: Arc<Course>;
+}
+
+/// What an HTTP/1 connection is doing, as its requests note it. Whoever watches looks now and then, so that a note wakes
+/// nobody; only one who looks seldom, because nothing is under way, is woken.
+#[derive(Default)]
+struct Course {
+    noted: Mutex<Noted>,
+    wake: Notify,
+    remembered: Mutex<Option<Arc<Remembered>>>,
+}
+
+/// What the cookies of the last request on a connection came to. A browser sends the same ones with the next.
+pub(super) struct Remembered {
+    /// The one `Cookie` field, on the public host.
+    pub(super) cookies: HeaderValue,
+    /// The session that they name.
+    pub(super) live: Arc<Live>,
+    /// What of them the upstream gets.
+    pub(super) others: Option<HeaderValue>,
+}
+
+/// What was remembered of the connection's last request, if it had the same cookies.
+pub(super) fn remembered(cookies: &HeaderValue) -> Option<Arc<Remembered>> {
+    let remembered = CONNECTION.try_with(|course| lock(&course.remembered).clone()).ok()??;
+    (remembered.cookies == cookies).then_some(remembered)
+}
+
+/// Remembers it for the next request, on a connection of HTTP/1.
+pub(super) fn remember(remembered: Remembered) {
+    CONNECTION.try_with(|course| *lock(&course.remembered) = Some(Arc::new(remembered))).ok();
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Default)]
+struct Noted {
+    phase: Phase,
+    /// Counts the notes.
+    number: u64,
+    /// Whether nobody looks for a long time.
+    is_unwatched: bool,
 }
 
 /// What an HTTP/1 connection is doing.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 enum Phase {
     /// The first request header is awaited.
+    #[default]
     Opened,
     /// A request is answered.
     Busy,
@@ -91,6 +138,38 @@ enum Phase {
     Forwarded(Arc<Leave>),
     /// A further request may come.
     Idle,
+}
+
+impl Course {
+    fn note(&self, phase: Phase) {
+        let mut noted = lock(&self.noted);
+        let before = mem::replace(&mut noted.phase, phase);
+        noted.number += 1;
+        if mem::take(&mut noted.is_unwatched) {
+            self.wake.notify_one();
+        }
+        drop(noted);
+        // The end of a leave may end a stream.
+        drop(before);
+    }
+
+    /// The phase, and the number of its note.
+    fn look(&self) -> (Phase, u64) {
+        let noted = lock(&self.noted);
+        (noted.phase.clone(), noted.number)
+    }
+
+    /// Waits for `time`, or until another phase than that of the note `number` begins.
+    async fn doze(&self, number: u64, time: Duration) {
+        {
+            let mut noted = lock(&self.noted);
+            if noted.number != number {
+                return;
+            }
+            noted.is_unwatched = true;
+        }
+        timeout(time, self.wake.notified()).await.ok();
+    }
 }
 
 /// Notes that a whole request header has arrived.
@@ -129,7 +208,7 @@ fn streams_of(session: &Session) -> Option<&tls::Connection> {
 
 fn note(phase: Phase) {
     // HTTP/2 requests are answered outside of the connection's task.
-    CONNECTION.try_with(|connection| connection.send_replace(phase)).ok();
+    CONNECTION.try_with(|connection| connection.note(phase)).ok();
 }
 
 impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
@@ -174,10 +253,10 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             self.serve_streams(stream, shutdown).await;
             return;
         }
-        let (connection, phases) = watch::channel(Phase::Opened);
+        let course = Arc::new(Course::default());
         tokio::select! {
-            _ = CONNECTION.scope(connection, self.inner.process_new(stream, shutdown)) => {}
-            () = self.overdue(phases) => {}
+            _ = CONNECTION.scope(Arc::clone(&course), self.inner.process_new(stream, shutdown)) => {}
+            () = self.overdue(&course) => {}
         }
     }
 
@@ -221,40 +300,42 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         Some((stream, entered))
     }
 
-    /// Returns when the connection must end: a header is overdue, or the leave that a request was forwarded with
-    /// is no more.
-    async fn overdue(&self, mut phases: watch::Receiver<Phase>) {
+    /// Returns when the connection must end: a header is overdue, or a forwarded request must be cut off, because it was
+    /// told to end and has not, or cannot end by itself.
+    async fn overdue(&self, course: &Course) {
+        let mut seen = None;
         loop {
-            let phase = phases.borrow_and_update().clone();
+            let (phase, number) = course.look();
             let (header_timeout, keep_alive) = {
                 let limits = &self.threshold.site.load().terms.limits;
                 (limits.header_timeout.0, limits.keep_alive.0)
             };
-            let over = async {
-                match phase {
-                    Phase::Opened => sleep(header_timeout).await,
-                    Phase::Idle => sleep(keep_alive + header_timeout).await,
-                    Phase::Forwarded(leave) => self.withdrawn(&leave).await,
-                    Phase::Busy => std::future::pending().await,
+            // What began since the last look has its time ahead of it.
+            let is_old = seen == Some(number);
+            seen = Some(number);
+            match phase {
+                Phase::Opened if is_old => return,
+                Phase::Opened => course.doze(number, header_timeout).await,
+                // Looked at once more before it counts as idle, so that requests that come one after another wake nobody.
+                Phase::Idle if is_old => {
+                    // It holds the memory that the request was read into.
+                    lock(&course.remembered).take();
+                    course.doze(number, keep_alive + header_timeout).await;
+                    if course.look().1 == number {
+                        return;
+                    }
                 }
-            };
-            tokio::select! {
-                changed = phases.changed() => if changed.is_err() { return std::future::pending().await },
-                () = over => return,
-            }
-        }
-    }
-
-    /// Returns when a forwarded request must be cut off: it was told to end and has not, or cannot end by itself.
-    async fn withdrawn(&self, leave: &Leave) {
-        loop {
-            sleep(REVIEW).await;
-            if leave.end().is_some() {
-                return;
-            }
-            self.review_leave(leave).await;
-            if leave.end().is_some() && !leave.ends_itself() {
-                return;
+                Phase::Forwarded(leave) if is_old => {
+                    if leave.end().is_some() {
+                        return;
+                    }
+                    self.review_leave(&leave).await;
+                    if leave.end().is_some() && !leave.ends_itself() {
+                        return;
+                    }
+                    sleep(REVIEW).await;
+                }
+                Phase::Forwarded(_) | Phase::Busy | Phase::Idle => sleep(REVIEW).await,
             }
         }
     }

@@ -136,7 +136,7 @@ impl Explanation {
     }
 
     fn is_for(&mut self, target: &Target) {
-        self.host = Some(target.authority.clone());
+        self.host = Some(target.authority.to_string());
         self.path = Some(target.path.as_str().to_owned());
         self.query = target.path_and_query.split_once('?').map(|(_, query)| query.to_owned());
     }

@@ -54,7 +54,7 @@ impl Terms {
         let route = pass.route();
         let provenance = Provenance {
             client: source.client,
-            scheme: self.public_url.scheme.as_str(),
+            scheme: HeaderValue::from_static(self.public_url.scheme.as_str()),
             authority: &target.authority,
             host: match &route.host_header {
                 HostHeader::Keep => None,
@@ -64,6 +64,7 @@ impl Terms {
             request_id: source.request_id,
             certificate: source.certificate,
             assertion: source.assertion,
+            cookies: target.remembered.as_ref().map(|remembered| (&remembered.cookies, remembered.others.as_ref())),
         };
         headers::write(request, &self.managed, pass, &provenance)
     }

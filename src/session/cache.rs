@@ -1,16 +1,18 @@
 //! Sessions in memory, each with the header values that its requests need: a hit does no I/O.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::id::{Key, SessionId};
+use super::id::{Key, Mac, SessionId};
 use super::refusals::Refusals;
 use super::renewal::Turns;
 use super::{Ending, Session};
 use crate::clock::Timestamp;
+use crate::secret;
+use crate::store;
 
 /// A session as requests use it.
 pub struct Live {
@@ -22,6 +24,9 @@ pub struct Live {
     used_at: AtomicI64,
     use_saved_at: AtomicI64,
     fresh_until: Timestamp,
+    proven: OnceLock<Mac>,
+    /// What [`Cache::changes`] said just before it was last found in the cache.
+    found_at: AtomicU64,
     pub(super) kept: Kept,
 }
 
@@ -50,8 +55,25 @@ impl Live {
             used_at: AtomicI64::new(used_at.unix_millis()),
             use_saved_at: AtomicI64::new(used_at.unix_millis()),
             fresh_until,
+            proven: OnceLock::new(),
+            found_at: AtomicU64::new(NOT_FOUND_YET),
             kept,
         }
+    }
+
+    /// Notes that it was found in the cache after `changes` of it.
+    pub(super) fn found_after(&self, changes: u64) {
+        self.found_at.store(changes, Ordering::Release);
+    }
+
+    /// Whether `mac` is the one of the cookie that was found to be good before.
+    pub(super) fn was_proven_by(&self, mac: &Mac) -> bool {
+        self.proven.get().is_some_and(|proven| secret::same(proven, mac))
+    }
+
+    /// Notes the MAC of a good cookie.
+    pub(super) fn proven_by(&self, mac: &Mac) {
+        self.proven.get_or_init(|| *mac);
     }
 
     /// What is known about the session.
@@ -120,24 +142,89 @@ impl Live {
     }
 }
 
+const NOT_FOUND_YET: u64 = u64::MAX;
+
 /// At most this many sessions are kept ready; others are loaded again when they are used.
 const MOST_ENTRIES: u64 = 200_000;
 
 /// The sessions, and what leads to them.
 pub(super) struct Cache {
-    pub(super) sessions: crate::cache::Cache<Key, Live>,
+    sessions: crate::cache::Cache<Key, Live>,
     /// The sessions that seats on other hosts lead to. That never changes.
     pub(super) seats: crate::cache::Cache<Key, SessionId>,
+    /// How often sessions were replaced or forgotten, by the first byte of their keys.
+    changes: [AtomicU64; 256],
 }
 
 impl Cache {
     pub(super) fn new() -> Self {
-        Self { sessions: crate::cache::Cache::new(MOST_ENTRIES), seats: crate::cache::Cache::new(MOST_ENTRIES) }
+        Self {
+            sessions: crate::cache::Cache::new(MOST_ENTRIES),
+            seats: crate::cache::Cache::new(MOST_ENTRIES),
+            changes: [const { AtomicU64::new(0) }; 256],
+        }
+    }
+
+    /// The session, however old what is known of it is.
+    pub(super) async fn get(&self, key: Key) -> Option<Arc<Live>> {
+        let changes = self.changes(key);
+        let live = self.sessions.get(key).await?;
+        live.found_after(changes);
+        Some(live)
+    }
+
+    /// Whether a session that was found before is what would be found now.
+    pub(super) fn has(&self, live: &Live) -> bool {
+        live.found_at.load(Ordering::Acquire) == self.changes(live.key())
+    }
+
+    /// As [`crate::cache::Cache::load`].
+    pub(super) async fn load<F, Fut>(&self, key: Key, load: F) -> Result<Option<Arc<Live>>, store::Error>
+    where
+        F: FnOnce(Option<Arc<Live>>) -> Fut,
+        Fut: Future<Output = Result<Option<Arc<Live>>, store::Error>>,
+    {
+        let mut is_changed = false;
+        let loaded = self.sessions.load(key, |present| {
+            let loading = load(present.clone());
+            let is_changed = &mut is_changed;
+            async move {
+                let loaded = loading.await?;
+                *is_changed = match (&present, &loaded) {
+                    (Some(present), Some(loaded)) => !Arc::ptr_eq(present, loaded),
+                    (present, _) => present.is_some(),
+                };
+                Ok(loaded)
+            }
+        });
+        let loaded = loaded.await;
+        if is_changed {
+            self.note_change(key);
+        }
+        loaded
+    }
+
+    /// Forgets a session, after any load of it that is under way.
+    pub(super) async fn forget(&self, key: Key) {
+        self.sessions.forget(key).await;
+        self.note_change(key);
+    }
+
+    fn changes(&self, key: Key) -> u64 {
+        self.changes[key.first_byte()].load(Ordering::Acquire)
+    }
+
+    /// Comes after the change: whoever finds what was there before has looked at the number before.
+    fn note_change(&self, key: Key) {
+        self.changes[key.first_byte()].fetch_add(1, Ordering::AcqRel);
     }
 
     /// Forgets every session.
     pub(super) fn forget_all(&self) {
         self.sessions.forget_all();
+        for changes in &self.changes {
+            changes.fetch_add(1, Ordering::AcqRel);
+        }
         self.seats.forget_all();
     }
 }

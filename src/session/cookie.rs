@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use cookie::{Cookie, SameSite};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
@@ -63,10 +64,11 @@ impl Jar {
 
     /// The values under the name of `kind`, over all `Cookie` fields; none where there are suspiciously many.
     pub fn values(self, kind: Kind, headers: &HeaderMap) -> Vec<&str> {
-        let name = self.name(kind);
-        let values = pairs(headers).filter(|(found, _)| *found == name).map(|(_, value)| value);
-        let values: Vec<&str> = values.take(MOST_VALUES + 1).collect();
-        if values.len() > MOST_VALUES { Vec::new() } else { values }
+        let mut values = named(headers, self.name(kind).as_bytes(), MOST_VALUES + 1);
+        if values.len() > MOST_VALUES {
+            values.clear();
+        }
+        values
     }
 
     /// `Set-Cookie` that keeps `value` for `lifetime`.
@@ -93,34 +95,100 @@ impl Jar {
 
 /// The values under the name of another program's cookie.
 pub fn foreign_values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
-    pairs(headers).filter(|(found, _)| *found == name).map(|(_, value)| value).take(MOST_VALUES).collect()
+    named(headers, name.as_bytes(), MOST_VALUES)
 }
 
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let fields = headers.get_all(COOKIE).into_iter().filter_map(|field| field.to_str().ok());
-    fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.trim_matches(' ').split_once('='))
+/// At most `most` values under a name, byte for byte.
+fn named<'a>(headers: &'a HeaderMap, name: &[u8], most: usize) -> Vec<&'a str> {
+    let mut values = Vec::new();
+    for field in headers.get_all(COOKIE) {
+        for pair in pairs(field.as_bytes()) {
+            let value = pair.text.strip_prefix(name).and_then(|rest| rest.strip_prefix(b"="));
+            if let Some(value) = value.and_then(|value| std::str::from_utf8(value).ok()) {
+                values.push(value);
+                if values.len() == most {
+                    return values;
+                }
+            }
+        }
+    }
+    values
+}
+
+/// One `name=value` of a field, without the blanks around it.
+struct Pair<'a> {
+    text: &'a [u8],
+    /// Where it begins in the field.
+    start: usize,
+}
+
+/// What is between the semicolons of a field.
+fn pairs(field: &[u8]) -> impl Iterator<Item = Pair<'_>> {
+    let mut next = 0;
+    let ends = memchr::memchr_iter(b';', field).chain([field.len()]);
+    ends.map(move |end| {
+        let raw = &field[next..end];
+        let text = raw.trim_ascii_start();
+        let start = next + raw.len() - text.len();
+        next = end + 1;
+        Pair { text: text.trim_ascii_end(), start }
+    })
 }
 
 /// What the upstream gets to see: one `Cookie` field without our own, or none.
 pub fn without_own(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut kept = Vec::new();
-    for field in headers.get_all(COOKIE) {
-        for pair in field.as_bytes().split(|byte| *byte == b';') {
-            let pair = pair.trim_ascii();
-            if pair.is_empty() || is_own(pair) {
+    let mut fields = headers.get_all(COOKIE).iter();
+    let (first, mut second) = (fields.next()?, fields.next());
+    let mut field = first;
+    loop {
+        let bytes = field.as_bytes();
+        // Neighbours that stay are copied as one.
+        let mut run = 0..0;
+        for Pair { text, start } in pairs(bytes) {
+            if text.is_empty() || is_own(text) {
                 continue;
             }
-            if !kept.is_empty() {
-                kept.extend_from_slice(b"; ");
+            let end = start + text.len();
+            if !run.is_empty() && bytes.get(run.end..start) == Some(&BETWEEN[..]) {
+                run.end = end;
+            } else {
+                append(&mut kept, &bytes[run], bytes.len());
+                run = start..end;
             }
-            kept.extend_from_slice(pair);
         }
+        if second.is_none() && kept.is_empty() && run == (0..bytes.len()) && !run.is_empty() {
+            return Some(first.clone());
+        }
+        append(&mut kept, &bytes[run], bytes.len());
+        let Some(next) = second else { break };
+        (field, second) = (next, fields.next());
     }
-    if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept).ok() }
+    if kept.is_empty() { None } else { HeaderValue::from_maybe_shared(Bytes::from(kept)).ok() }
+}
+
+/// What stands between two cookies (RFC 6265 section 4.2.1).
+const BETWEEN: &[u8; 2] = b"; ";
+
+fn append(kept: &mut Vec<u8>, run: &[u8], most: usize) {
+    if run.is_empty() {
+        return;
+    }
+    if kept.is_empty() {
+        kept.reserve_exact(most);
+    } else {
+        kept.extend_from_slice(BETWEEN);
+    }
+    kept.extend_from_slice(run);
 }
 
 /// Whether a `name=value` pair, or the beginning of a `Set-Cookie`, bears one of our names.
 pub fn is_own(pair: &[u8]) -> bool {
+    let pair = pair.trim_ascii_start();
+    // Most are not, and show it by their first letter.
+    if !matches!(pair.first(), Some(b'_' | b'l' | b'L')) {
+        return false;
+    }
     let name = pair.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default().trim_ascii();
     // Browsers match the prefix in any case (RFC 6265bis section 4.1.3), so names are ours in any case.
     OWN.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()))

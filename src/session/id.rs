@@ -64,6 +64,10 @@ impl Key {
         secret::base64url(&self.0)
     }
 
+    pub(super) fn first_byte(self) -> usize {
+        self.0[0].into()
+    }
+
     /// The key behind base64url.
     pub fn from_text(text: &str) -> Option<Self> {
         secret::from_base64url(text)?.try_into().ok().map(Self)
@@ -74,8 +78,11 @@ impl Key {
 pub struct Claimed {
     /// The ID that the value claims.
     pub id: SessionId,
-    mac: [u8; MAC_BYTES],
+    pub(super) mac: Mac,
 }
+
+/// What proves that an ID was made here.
+pub(super) type Mac = [u8; MAC_BYTES];
 
 impl Claimed {
     /// Reads the value of a session cookie; `None` when it cannot be one.
@@ -147,7 +154,7 @@ impl KeyRing {
     }
 }
 
-fn mac(key: &[u8; 32], id: &SessionId, place: Place<'_>) -> [u8; MAC_BYTES] {
+fn mac(key: &[u8; 32], id: &SessionId, place: Place<'_>) -> Mac {
     let mut short = [0; MAC_BYTES];
     let full = match place {
         Place::Public => secret::mac(key, &id.0),

@@ -115,7 +115,7 @@ impl Sessions {
     /// Runs in the session's turn, so whoever waited finds what the one before did.
     async fn renew(&self, live: &Arc<Live>) -> Outcome {
         let now = self.clock.now();
-        if let Some(cached) = self.cache.sessions.get(live.key()).await
+        if let Some(cached) = self.cache.get(live.key()).await
             && cached.session().access_expires_at > live.session().access_expires_at
         {
             return Outcome::Renewed(cached);
@@ -146,7 +146,7 @@ impl Sessions {
 
     async fn renew_with_lease(&self, live: &Arc<Live>, now: Timestamp) -> Result<Outcome, store::Error> {
         let Some(stored) = self.read_record(live.id()).await? else {
-            self.cache.sessions.forget(live.key()).await;
+            self.cache.forget(live.key()).await;
             return Ok(Outcome::Ended);
         };
         if stored.access_expires_at > live.session().access_expires_at {
@@ -205,7 +205,7 @@ impl Sessions {
         }
         // Ended while Mosaic was asked: what was removed stays removed, and what Mosaic made of it goes too.
         self.end_at_mosaic(&session.mosaic_session);
-        self.cache.sessions.forget(live.key()).await;
+        self.cache.forget(live.key()).await;
         Ok(Outcome::Ended)
     }
 
@@ -214,7 +214,7 @@ impl Sessions {
         if let Err(error) = self.forget(live.key(), &live.session().identity.subject).await {
             tracing::warn!(error = %Chain(&error), "failed to remove a session that is over");
             // Whoever reads the record again asks Mosaic again before going on.
-            self.cache.sessions.forget(live.key()).await;
+            self.cache.forget(live.key()).await;
         }
         Outcome::Ended
     }
@@ -226,8 +226,7 @@ impl Sessions {
         let entry = Live::new(live.id().clone(), session, headers, live.used_at(), now.plus(FRESH), live.kept());
         let entry = Arc::new(entry);
         let put = Arc::clone(&entry);
-        let kept =
-            self.cache.sessions.load(live.key(), |cached| async move { Ok::<_, store::Error>(cached.map(|_| put)) });
+        let kept = self.cache.load(live.key(), |cached| async move { Ok(cached.map(|_| put)) });
         // The closure cannot fail and the entry is good whether or not it is kept in memory.
         drop(kept.await);
         entry

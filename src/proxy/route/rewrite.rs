@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use http::{HeaderName, HeaderValue};
-use pingora::http::{RequestHeader, ResponseHeader};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::origin::Authority;
@@ -94,20 +93,19 @@ pub struct FieldChanges {
 }
 
 impl FieldChanges {
-    /// Changes a request.
-    pub fn apply_to_request(&self, request: &mut RequestHeader) -> pingora::Result<()> {
-        for field in &self.remove {
-            request.remove_header(&field.name);
-        }
-        self.set.iter().try_for_each(|(field, value)| request.insert_header(field.name.clone(), value.0.clone()))
+    /// Whether a field of this name is set or removed.
+    pub fn concern(&self, name: &HeaderName) -> bool {
+        self.remove.iter().chain(self.set.keys()).any(|field| field.name == *name)
     }
 
-    /// Changes an answer.
-    pub fn apply_to_response(&self, response: &mut ResponseHeader) -> pingora::Result<()> {
+    /// Changes the fields of a request or an answer.
+    pub fn apply(&self, fields: &mut HeaderMap) {
         for field in &self.remove {
-            response.remove_header(&field.name);
+            fields.remove(&field.name);
         }
-        self.set.iter().try_for_each(|(field, value)| response.insert_header(field.name.clone(), value.0.clone()))
+        for (field, value) in &self.set {
+            fields.insert(field.name.clone(), value.0.clone());
+        }
     }
 }
 

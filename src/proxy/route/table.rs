@@ -19,6 +19,17 @@ pub struct Table {
     exact: HashMap<String, Vec<Arc<Route>>>,
     /// Those of every name below the key.
     below: HashMap<String, Vec<Arc<Route>>>,
+    /// The spellings in which hosts that have a name of their own usually come.
+    known: HashMap<Vec<u8>, Known>,
+}
+
+/// A host of ours.
+#[derive(Debug)]
+pub struct Known {
+    /// Host, and port where that is not the scheme's own.
+    pub authority: Arc<str>,
+    /// The host alone.
+    pub host: Arc<str>,
 }
 
 /// What there is for a request.
@@ -38,9 +49,10 @@ impl Table {
     /// # Errors
     /// When a file of certificates cannot be used any more. (`check` finds that, and more, with its place.)
     pub fn new(routes: &[Config], public_url: &Origin, upstreams: &Upstreams) -> Result<Self, BadTls> {
-        let mut table = Self { public_url: public_url.clone(), exact: HashMap::new(), below: HashMap::new() };
+        let public_url = public_url.clone();
+        let mut table = Self { public_url, exact: HashMap::new(), below: HashMap::new(), known: HashMap::new() };
         for (number, route) in routes.iter().enumerate() {
-            let public = || HostPattern::Exact(public_url.host.clone());
+            let public = || HostPattern::Exact(table.public_url.host.clone());
             let host = route.host.as_deref().and_then(HostPattern::parse).unwrap_or_else(public);
             let route = Arc::new(Route::new(number, route, &host, upstreams)?);
             match host {
@@ -52,7 +64,19 @@ impl Table {
             // The most specific first: a long path before a short one, then some methods before all of them.
             routes.sort_by_key(|route| (Reverse(route.path.len()), route.methods.is_none()));
         }
+        let Origin { host, port, scheme } = &table.public_url;
+        let port = Some(*port).filter(|port| *port != scheme.default_port());
+        for host in table.exact.keys().chain([host]) {
+            let authority = Authority { host: host.clone(), port }.to_string();
+            let known = Known { authority: authority.as_str().into(), host: host.as_str().into() };
+            table.known.insert(authority.into_bytes(), known);
+        }
         Ok(table)
+    }
+
+    /// The host that a `Host` field names, where it is spelled as usual.
+    pub fn known(&self, field: &[u8]) -> Option<&Known> {
+        self.known.get(field)
     }
 
     /// Whether requests for this authority are answered at all: on the port of `public_url`, and for the hosts of the
