@@ -1,0 +1,137 @@
+//! Fills a store with sessions that a gateway takes for its own, because `Sessions::begin` makes every one of them.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use linkgate::clock::Clock;
+use linkgate::identity::headers::{self, Plan};
+use linkgate::identity::{EmailAddress, Identity, Subject};
+use linkgate::mosaic::{ClientAuthentication, Connection, Mosaic, SignedIn, Wording};
+use linkgate::secret::{Secret, random_token};
+use linkgate::session::cookie::Jar;
+use linkgate::session::{self, Admission, Sessions};
+use linkgate::setting::Span;
+use linkgate::store::{self, Location};
+use linkgate::telemetry::Metrics;
+use tokio_util::task::TaskTracker;
+use url::Url;
+
+/// Sessions that are made at the same time: what SQLite writes in one transaction comes of them.
+const TOGETHER: usize = 1024;
+
+/// Long enough that no session is renewed or ends while it is measured.
+const LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+
+const USAGE: &str = "usage: seed STORE SESSIONS COOKIES_FILE COOKIES
+
+Fills STORE, a file of SQLite or what `session.store` says otherwise, with SESSIONS sessions, and writes the cookies of
+the first COOKIES of them to COOKIES_FILE, one a line, as a `Cookie` header has them.";
+
+type Failure = Box<dyn std::error::Error>;
+
+struct Order {
+    location: Location,
+    sessions: usize,
+    cookies_file: PathBuf,
+    cookies: usize,
+}
+
+impl Order {
+    fn read(arguments: &[String]) -> Option<Self> {
+        let [store, sessions, cookies_file, cookies] = arguments else { return None };
+        let location = Location::try_from(store.clone()).unwrap_or_else(|_| Location::Sqlite(PathBuf::from(store)));
+        Some(Self {
+            location,
+            sessions: sessions.parse().ok()?,
+            cookies_file: PathBuf::from(cookies_file),
+            cookies: cookies.parse().ok()?,
+        })
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match Order::read(&arguments) {
+        Some(order) => seed(&order).await,
+        None => Err(USAGE.into()),
+    }
+}
+
+async fn seed(order: &Order) -> Result<(), Failure> {
+    let clock = Clock::system();
+    let sessions = sessions(&order.location, &clock)?;
+    let mut cookies = BufWriter::new(File::create(&order.cookies_file)?);
+    let access_expires_at = clock.now().plus(LIFETIME);
+    let begun = (0..order.sessions).map(|number| {
+        let sessions = &sessions;
+        async move {
+            let visitor = SignedIn {
+                identity: identity(number)?,
+                session_id: random_token(),
+                refresh_token: None,
+                access_expires_at,
+                access_lifetime: LIFETIME,
+                authenticated_at: access_expires_at.minus(LIFETIME),
+            };
+            Ok::<_, Failure>(sessions.begin(&visitor, None).await?)
+        }
+    });
+    let mut begun = stream::iter(begun).buffered(TOGETHER).enumerate();
+    while let Some((number, set_cookie)) = begun.next().await {
+        let set_cookie = set_cookie?;
+        if number < order.cookies {
+            writeln!(cookies, "{}", set_cookie.to_str()?.split(';').next().unwrap_or_default())?;
+        }
+    }
+    Ok(cookies.flush()?)
+}
+
+fn sessions(location: &Location, clock: &Clock) -> Result<Arc<Sessions>, Failure> {
+    linkgate::gateway::install_crypto();
+    let parts = session::Parts {
+        store: store::open(location, Path::new("."), clock.clone())?,
+        clock: clock.clone(),
+        mosaic: Mosaic::new(nobody()?, clock.clone(), Arc::new(Metrics::new()?))?,
+        plan: Plan::new(&headers::Config::default())?,
+        jar: Jar::new(false),
+        tasks: TaskTracker::new(),
+    };
+    let config =
+        session::Config { lifetime: Span(LIFETIME), idle_timeout: Span(LIFETIME), ..session::Config::default() };
+    Ok(Sessions::new(parts, &config, Admission::default()))
+}
+
+/// Making a session calls nobody.
+fn nobody() -> Result<Connection, Failure> {
+    let nowhere = Url::parse("http://127.0.0.1:9/")?;
+    Ok(Connection {
+        base_url: nowhere.clone(),
+        token_url: nowhere.clone(),
+        key_set_url: nowhere.clone(),
+        issuer: nowhere.to_string(),
+        client_id: "seed".to_owned(),
+        client_authentication: ClientAuthentication::SecretPost(Secret::new(String::new())),
+        certificate_authorities: Vec::new(),
+        wording: Wording::default(),
+    })
+}
+
+/// About 300 bytes of what is known of somebody, counting the session at Mosaic and what the gateway calls it.
+fn identity(number: usize) -> Result<Identity, Failure> {
+    let subject = Subject::try_from(format!("01890f3c-7a2e-7c4d-9b1a-{number:012}"))?;
+    let groups = ["engineering", "operations", "release-managers", "wiki-editors", "on-call-europe"];
+    Ok(Identity {
+        email: Some(EmailAddress::parse(&format!("ada.lovelace.{number}@engineering.example.com"))?),
+        email_verified: true,
+        name: Some(format!("Ada Lovelace {number}")),
+        username: Some(format!("ada-lovelace-{number}")),
+        groups: groups.map(str::to_owned).into(),
+        roles: vec!["member".to_owned()],
+        ..Identity::new(subject)
+    })
+}
