@@ -203,7 +203,7 @@ impl Assertions {
 /// The visit that an assertion is kept for.
 fn name_of(visitor: &Visitor) -> String {
     match visitor {
-        Visitor::Session(live) => live.reference().to_owned(),
+        Visitor::Session(live) => live.reference(),
         Visitor::Named(named) => {
             format!("{} {}", named.identity.subject, named.signed_in_at.unix_millis())
         }

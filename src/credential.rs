@@ -64,13 +64,16 @@ impl Visitor {
 
     /// The user's lasting name.
     pub fn subject(&self) -> &Subject {
-        &self.identity().subject
+        match self {
+            Self::Session(live) => live.subject(),
+            Self::Named(named) => &named.identity.subject,
+        }
     }
 
     /// When they last proved who they are.
     pub fn signed_in_at(&self) -> Timestamp {
         match self {
-            Self::Session(live) => live.session().signed_in_at,
+            Self::Session(live) => live.signed_in_at(),
             Self::Named(named) => named.signed_in_at,
         }
     }

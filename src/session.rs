@@ -26,6 +26,7 @@ pub mod cookie;
 pub mod hand_over;
 pub mod id;
 mod of_user;
+mod packed;
 pub mod refusals;
 mod renewal;
 mod seat;
@@ -351,7 +352,7 @@ impl Sessions {
         let used_at = used_at_of(key, used_at)?;
         let headers = self.plan.headers(&session.identity);
         let kept = before.map(Live::kept).unwrap_or_default();
-        Ok(Some(Arc::new(Live::new(id, session, headers, used_at, now.plus(FRESH), kept))))
+        Ok(Some(Arc::new(Live::new(id, &session, headers, used_at, now.plus(FRESH), kept))))
     }
 
     /// Who may be signed in.
@@ -408,7 +409,7 @@ impl Sessions {
         self.store.remove(&record_name(live.key())).await?;
         // Nobody can ask for this a second time, whatever else goes wrong.
         self.end_at_mosaic(&live.session().mosaic_session);
-        self.tidy(live.key(), &live.session().identity.subject).await
+        self.tidy(live.key(), live.subject()).await
     }
 
     /// Ends one session in whose place the same browser has a new one. Its session at Mosaic lives on where the new
@@ -420,7 +421,7 @@ impl Sessions {
         if by.session_id.expose() != live.session().mosaic_session() {
             return self.end(live).await;
         }
-        self.forget(live.key(), &live.session().identity.subject).await
+        self.forget(live.key(), live.subject()).await
     }
 
     /// Ends a session at Mosaic, in the background.
@@ -438,7 +439,7 @@ impl Sessions {
     /// # Errors
     /// When the store cannot remove them all.
     pub async fn end_all(self: &Arc<Self>, live: &Live) -> Result<(), store::Error> {
-        let subject = &live.session().identity.subject;
+        let subject = live.subject();
         for key in self.keys_of(subject).await?.into_iter().filter(|key| *key != live.key()) {
             self.forget(key, subject).await?;
         }

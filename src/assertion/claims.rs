@@ -18,7 +18,7 @@ pub(super) struct Claims<'a> {
     auth_time: i64,
     /// The same for all assertions of a session, and leads nobody to it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    sid: Option<&'a str>,
+    sid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

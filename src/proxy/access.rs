@@ -53,18 +53,40 @@ pub struct Facts<'a> {
 }
 
 /// Somebody who is signed in, as rules see them.
-#[derive(Clone, Copy, Debug)]
-pub struct Who<'a> {
-    /// Who they are.
-    pub identity: &'a Identity,
-    /// When they last proved it.
-    pub signed_in_at: Timestamp,
+#[derive(Clone, Copy)]
+pub struct Who<'a>(Known<'a>);
+
+#[derive(Clone, Copy)]
+enum Known<'a> {
+    Visitor(&'a Visitor),
+    Supposed(&'a Identity, Timestamp),
 }
 
 impl<'a> Who<'a> {
     /// A visitor.
-    pub fn of(visitor: &'a Visitor) -> Self {
-        Self { identity: visitor.identity(), signed_in_at: visitor.signed_in_at() }
+    pub const fn of(visitor: &'a Visitor) -> Self {
+        Self(Known::Visitor(visitor))
+    }
+
+    /// Somebody who proved at `signed_in_at` who they are.
+    pub const fn supposed(identity: &'a Identity, signed_in_at: Timestamp) -> Self {
+        Self(Known::Supposed(identity, signed_in_at))
+    }
+
+    /// Who they are. A session is not asked for that where no rule wants to know.
+    pub fn identity(self) -> &'a Identity {
+        match self.0 {
+            Known::Visitor(visitor) => visitor.identity(),
+            Known::Supposed(identity, _) => identity,
+        }
+    }
+
+    /// When they last proved it.
+    pub fn signed_in_at(self) -> Timestamp {
+        match self.0 {
+            Known::Visitor(visitor) => visitor.signed_in_at(),
+            Known::Supposed(_, signed_in_at) => signed_in_at,
+        }
     }
 }
 

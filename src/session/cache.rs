@@ -7,51 +7,87 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::id::{Key, Mac, SessionId};
+use super::packed::Packed;
 use super::refusals::Refusals;
-use super::renewal::Turns;
+use super::renewal::{self, Turns};
 use super::{Ending, Session};
 use crate::clock::Timestamp;
+use crate::identity::Subject;
 use crate::secret;
 use crate::store;
 
-/// A session as requests use it.
+/// A session as requests use it. There are many, so it holds what most requests need, and the rest in one piece.
 pub struct Live {
     id: SessionId,
-    key: Key,
-    reference: String,
-    session: Session,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    subject: Subject,
+    moments: Moments,
+    headers: Box<[(HeaderName, HeaderValue)]>,
+    packed: Packed,
+    /// What was packed, once a request needed it.
+    session: OnceLock<Box<Session>>,
     used_at: AtomicI64,
     use_saved_at: AtomicI64,
     fresh_until: Timestamp,
     proven: OnceLock<Mac>,
+    group: Group,
     /// What [`Cache::changes`] said just before it was last found in the cache.
     found_at: AtomicU64,
     pub(super) kept: Kept,
 }
 
-/// What an entry shares with those before and after it.
+/// When something about a session changes.
+pub(super) struct Moments {
+    pub(super) signed_in_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    pub(super) access_expires_at: Timestamp,
+    pub(super) renew_at: Timestamp,
+}
+
+impl Moments {
+    pub(super) fn of(session: &Session) -> Self {
+        let Session { signed_in_at, expires_at, access_expires_at, renew_at, .. } = *session;
+        let renew_at = renew_at.unwrap_or_else(|| renewal::due_without_word(access_expires_at));
+        Self { signed_in_at, expires_at, access_expires_at, renew_at }
+    }
+}
+
+/// What an entry shares with those before and after it. Most sessions never need it.
 #[derive(Clone, Default)]
-pub(super) struct Kept {
-    pub(super) turns: Arc<Turns>,
-    refusals: Arc<Refusals>,
+pub(super) struct Kept(Arc<OnceLock<Box<Shared>>>);
+
+#[derive(Default)]
+struct Shared {
+    turns: Turns,
+    refusals: Refusals,
+}
+
+impl Kept {
+    pub(super) fn turns(&self) -> &Turns {
+        &self.0.get_or_init(Box::default).turns
+    }
+
+    fn refusals(&self) -> &Refusals {
+        &self.0.get_or_init(Box::default).refusals
+    }
 }
 
 impl Live {
     pub(super) fn new(
         id: SessionId,
-        session: Session,
+        session: &Session,
         headers: Vec<(HeaderName, HeaderValue)>,
         used_at: Timestamp,
         fresh_until: Timestamp,
         kept: Kept,
     ) -> Self {
         Self {
-            key: id.key(),
-            reference: id.reference(),
+            group: Group::of(id.key()),
             id,
-            session,
-            headers,
+            subject: session.identity.subject.clone(),
+            moments: Moments::of(session),
+            headers: headers.into_boxed_slice(),
+            packed: Packed::new(session),
+            session: OnceLock::new(),
             used_at: AtomicI64::new(used_at.unix_millis()),
             use_saved_at: AtomicI64::new(used_at.unix_millis()),
             fresh_until,
@@ -76,9 +112,24 @@ impl Live {
         self.proven.get_or_init(|| *mac);
     }
 
-    /// What is known about the session.
+    /// What is known about the session. To ask costs memory for as long as it is kept, so what every request needs has
+    /// ways of its own.
     pub fn session(&self) -> &Session {
-        &self.session
+        self.session.get_or_init(|| Box::new(self.packed.unpack(&self.moments)))
+    }
+
+    /// Who signed in.
+    pub const fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// When they did.
+    pub const fn signed_in_at(&self) -> Timestamp {
+        self.moments.signed_in_at
+    }
+
+    pub(super) const fn moments(&self) -> &Moments {
+        &self.moments
     }
 
     /// The identity headers for the upstream, ready-made.
@@ -93,7 +144,7 @@ impl Live {
 
     /// Why requests of it were refused lately.
     pub fn refusals(&self) -> &Refusals {
-        &self.kept.refusals
+        self.kept.refusals()
     }
 
     pub(super) fn kept(&self) -> Kept {
@@ -101,12 +152,12 @@ impl Live {
     }
 
     /// A name of the session that others may know: it leads nobody to it.
-    pub fn reference(&self) -> &str {
-        &self.reference
+    pub fn reference(&self) -> String {
+        self.id.reference()
     }
 
-    pub(super) const fn key(&self) -> Key {
-        self.key
+    pub(super) fn key(&self) -> Key {
+        self.id.key()
     }
 
     pub(super) const fn id(&self) -> &SessionId {
@@ -123,7 +174,7 @@ impl Live {
 
     /// How the session has come to its end by `now`, if it has.
     pub fn ending(&self, now: Timestamp, idle_timeout: Duration) -> Option<Ending> {
-        if now >= self.session.expires_at {
+        if now >= self.moments.expires_at {
             Some(Ending::Ended)
         } else if now >= self.used_at().plus(idle_timeout) {
             Some(Ending::Idle)
@@ -142,6 +193,16 @@ impl Live {
     }
 }
 
+/// The sessions whose keys begin alike.
+#[derive(Clone, Copy)]
+struct Group(u8);
+
+impl Group {
+    fn of(key: Key) -> Self {
+        Self(key.first_byte())
+    }
+}
+
 const NOT_FOUND_YET: u64 = u64::MAX;
 
 /// At most this many sessions are kept ready; others are loaded again when they are used.
@@ -152,7 +213,7 @@ pub(super) struct Cache {
     sessions: crate::cache::Cache<Key, Live>,
     /// The sessions that seats on other hosts lead to. That never changes.
     pub(super) seats: crate::cache::Cache<Key, SessionId>,
-    /// How often sessions were replaced or forgotten, by the first byte of their keys.
+    /// How often sessions were replaced or forgotten, by their groups.
     changes: [AtomicU64; 256],
 }
 
@@ -167,7 +228,7 @@ impl Cache {
 
     /// The session, however old what is known of it is.
     pub(super) async fn get(&self, key: Key) -> Option<Arc<Live>> {
-        let changes = self.changes(key);
+        let changes = self.changes(Group::of(key));
         let live = self.sessions.get(key).await?;
         live.found_after(changes);
         Some(live)
@@ -175,7 +236,7 @@ impl Cache {
 
     /// Whether a session that was found before is what would be found now.
     pub(super) fn has(&self, live: &Live) -> bool {
-        live.found_at.load(Ordering::Acquire) == self.changes(live.key())
+        live.found_at.load(Ordering::Acquire) == self.changes(live.group)
     }
 
     /// As [`crate::cache::Cache::load`].
@@ -210,13 +271,13 @@ impl Cache {
         self.note_change(key);
     }
 
-    fn changes(&self, key: Key) -> u64 {
-        self.changes[key.first_byte()].load(Ordering::Acquire)
+    fn changes(&self, group: Group) -> u64 {
+        self.changes[usize::from(group.0)].load(Ordering::Acquire)
     }
 
     /// Comes after the change: whoever finds what was there before has looked at the number before.
     fn note_change(&self, key: Key) {
-        self.changes[key.first_byte()].fetch_add(1, Ordering::AcqRel);
+        self.changes[usize::from(Group::of(key).0)].fetch_add(1, Ordering::AcqRel);
     }
 
     /// Forgets every session.

@@ -64,8 +64,8 @@ impl Key {
         secret::base64url(&self.0)
     }
 
-    pub(super) fn first_byte(self) -> usize {
-        self.0[0].into()
+    pub(super) const fn first_byte(self) -> u8 {
+        self.0[0]
     }
 
     /// The key behind base64url.

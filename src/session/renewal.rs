@@ -85,12 +85,12 @@ impl Sessions {
     /// Renews the session where that is due: in the background while the access token lasts, and before going on
     /// once it has run out. `None` when the session turned out to be over.
     pub(super) async fn renew_if_due(self: &Arc<Self>, live: Arc<Live>, now: Timestamp) -> Option<Arc<Live>> {
-        let expires_at = live.session().access_expires_at;
-        if now < live.session().renew_at.unwrap_or_else(|| expires_at.minus(AHEAD)) || live.kept.turns.is_resting(now) {
+        let (renew_at, expires_at) = (live.moments().renew_at, live.moments().access_expires_at);
+        if now < renew_at || live.kept.turns().is_resting(now) {
             return Some(live);
         }
-        let turn = Arc::clone(&live.kept.turns.turn);
-        if now < expires_at || live.kept.turns.has_failed() {
+        let turn = Arc::clone(&live.kept.turns().turn);
+        if now < expires_at || live.kept.turns().has_failed() {
             if let Ok(turn) = turn.try_lock_owned() {
                 self.spawn_renewal(&live, turn);
             }
@@ -116,16 +116,16 @@ impl Sessions {
     async fn renew(&self, live: &Arc<Live>) -> Outcome {
         let now = self.clock.now();
         if let Some(cached) = self.cache.get(live.key()).await
-            && cached.session().access_expires_at > live.session().access_expires_at
+            && cached.moments().access_expires_at > live.moments().access_expires_at
         {
             return Outcome::Renewed(cached);
         }
-        if live.kept.turns.is_resting(now) {
+        if live.kept.turns().is_resting(now) {
             return Outcome::Kept;
         }
         self.renew_leased(live, now).await.unwrap_or_else(|error| {
             tracing::warn!(error = %Chain(&error), "failed to renew a session; it is kept for now");
-            live.kept.turns.fail(now, None);
+            live.kept.turns().fail(now, None);
             Outcome::Kept
         })
     }
@@ -133,7 +133,7 @@ impl Sessions {
     async fn renew_leased(&self, live: &Arc<Live>, now: Timestamp) -> Result<Outcome, store::Error> {
         let lease = format!("renewal:{}", live.key().to_text());
         if !self.store.put_if_absent(&lease, &[], now.plus(LEASE)).await? {
-            live.kept.turns.rest(now, ELSEWHERE);
+            live.kept.turns().rest(now, ELSEWHERE);
             return Ok(Outcome::Kept);
         }
         let outcome = self.renew_with_lease(live, now).await;
@@ -149,8 +149,8 @@ impl Sessions {
             self.cache.forget(live.key()).await;
             return Ok(Outcome::Ended);
         };
-        if stored.access_expires_at > live.session().access_expires_at {
-            return Ok(Outcome::Renewed(self.keep(live, stored, now).await));
+        if stored.access_expires_at > live.moments().access_expires_at {
+            return Ok(Outcome::Renewed(self.keep(live, &stored, now).await));
         }
         match self.ask_mosaic(&stored).await {
             Ok(session) if session.identity.subject != stored.identity.subject => {
@@ -176,7 +176,7 @@ impl Sessions {
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "failed to renew a session; it is kept for now");
                 let asked = if let mosaic::Error::RateLimited { retry_after } = error { retry_after } else { None };
-                live.kept.turns.fail(now, asked);
+                live.kept.turns().fail(now, asked);
                 Ok(Outcome::Kept)
             }
         }
@@ -201,7 +201,7 @@ impl Sessions {
     async fn store_renewed(&self, live: &Arc<Live>, session: Session, now: Timestamp) -> Result<Outcome, store::Error> {
         let record = sealed(live.id(), &session);
         if self.store.replace(&record_name(live.key()), &record, session.expires_at).await? {
-            return Ok(Outcome::Renewed(self.keep(live, session, now).await));
+            return Ok(Outcome::Renewed(self.keep(live, &session, now).await));
         }
         // Ended while Mosaic was asked: what was removed stays removed, and what Mosaic made of it goes too.
         self.end_at_mosaic(&session.mosaic_session);
@@ -211,7 +211,7 @@ impl Sessions {
 
     /// Ends the session by Mosaic's word, which counts even where the store cannot note it.
     async fn end_here(&self, live: &Live) -> Outcome {
-        if let Err(error) = self.forget(live.key(), &live.session().identity.subject).await {
+        if let Err(error) = self.forget(live.key(), live.subject()).await {
             tracing::warn!(error = %Chain(&error), "failed to remove a session that is over");
             // Whoever reads the record again asks Mosaic again before going on.
             self.cache.forget(live.key()).await;
@@ -220,8 +220,8 @@ impl Sessions {
     }
 
     /// Puts the renewed session in the place of the old one, unless that was forgotten meanwhile.
-    async fn keep(&self, live: &Arc<Live>, session: Session, now: Timestamp) -> Arc<Live> {
-        live.kept.turns.succeed();
+    async fn keep(&self, live: &Arc<Live>, session: &Session, now: Timestamp) -> Arc<Live> {
+        live.kept.turns().succeed();
         let headers = self.plan.headers(&session.identity);
         let entry = Live::new(live.id().clone(), session, headers, live.used_at(), now.plus(FRESH), live.kept());
         let entry = Arc::new(entry);
@@ -236,6 +236,11 @@ impl Sessions {
 /// When a token is renewed that lives so long.
 pub(super) fn due(expires_at: Timestamp, lifetime: Duration) -> Timestamp {
     expires_at.minus(AHEAD.min(lifetime / 4))
+}
+
+/// The same where only its end is known.
+pub(super) fn due_without_word(expires_at: Timestamp) -> Timestamp {
+    expires_at.minus(AHEAD)
 }
 
 fn renewed(stored: &Session, signed_in: &SignedIn) -> Session {

@@ -174,7 +174,7 @@ impl Sessions {
         let seat = SessionId::random();
         let (key, name) = (seat.key(), seat_name(seat.key()));
         let record = Record::of(live.id(), host, None).close(&seat_seal(&seat), &name);
-        self.store.put(&name, &record, live.session().expires_at).await?;
+        self.store.put(&name, &record, live.moments().expires_at).await?;
         self.cache.seats.keep(key, live.id().clone()).await;
         let token = self.ring.sign(&seat, Place::Host(host)).await?;
         Ok(Some(self.jar.set(Kind::Session, &token, self.lifetime)))

@@ -80,10 +80,13 @@ impl Rule {
 
     /// What keeps the rule from letting the visitor pass; `None` where it does.
     pub fn objection(&self, client: IpAddr, who: Who<'_>, now: Timestamp) -> Option<Reason> {
-        // An address that was not verified may be another's.
-        let proven = who.identity.email.as_ref().filter(|_| who.identity.email_verified);
-        if self.chooses() && !self.names(who.identity, proven) {
-            return Some(Reason::NotNamed);
+        if self.chooses() {
+            let identity = who.identity();
+            // An address that was not verified may be another's.
+            let proven = identity.email.as_ref().filter(|_| identity.email_verified);
+            if !self.names(identity, proven) {
+                return Some(Reason::NotNamed);
+            }
         }
         if !self.covers(client) {
             return Some(Reason::Network);
@@ -91,14 +94,14 @@ impl Rule {
         if !self.holds_at(now) {
             return Some(Reason::Hours);
         }
-        let is_too_old = self.max_sign_in_age.is_some_and(|most| now.since(who.signed_in_at) > most.0);
+        let is_too_old = self.max_sign_in_age.is_some_and(|most| now.since(who.signed_in_at()) > most.0);
         is_too_old.then_some(Reason::SignInTooOld)
     }
 
     /// Whether the rule keeps the visitor out, who may be unknown. An address counts as it is said to be: to leave it
     /// unverified is no way around the rule.
     pub fn denies(&self, client: IpAddr, who: Option<Who<'_>>, now: Timestamp) -> bool {
-        let names = |who: Who<'_>| self.names(who.identity, who.identity.email.as_ref());
+        let names = |who: Who<'_>| self.names(who.identity(), who.identity().email.as_ref());
         let is_meant = !self.chooses() || who.is_some_and(names);
         is_meant && self.covers(client) && self.holds_at(now)
     }
@@ -151,7 +154,7 @@ mod tests {
 
     /// What keeps `rule` from letting somebody pass who signed in ten minutes ago, from 10.1.2.3.
     fn objection(rule: &Rule, identity: &Identity) -> Option<Reason> {
-        let who = Who { identity, signed_in_at: NOW.minus(std::time::Duration::from_secs(600)) };
+        let who = Who::supposed(identity, NOW.minus(std::time::Duration::from_secs(600)));
         rule.objection(IpAddr::from([10, 1, 2, 3]), who, NOW)
     }
 
@@ -230,7 +233,7 @@ mod tests {
     #[test]
     fn a_rule_that_denies_needs_a_visitor_only_where_it_chooses() {
         let check = |text: &str, identity: Option<&Identity>, expected: bool| {
-            let who = identity.map(|identity| Who { identity, signed_in_at: NOW });
+            let who = identity.map(|identity| Who::supposed(identity, NOW));
             assert_eq!(rule(text).denies(IpAddr::from([10, 1, 2, 3]), who, NOW), expected, "{text}");
         };
         let ada = ada();

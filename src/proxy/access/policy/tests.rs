@@ -28,7 +28,7 @@ fn ada() -> Identity {
 /// What comes of Ada, who signed in ten minutes ago, or of nobody.
 fn judge(policy: &Policy, access: Access, is_signed_in: bool) -> Judgement {
     let ada = ada();
-    let who = Who { identity: &ada, signed_in_at: NOW.minus(Duration::from_secs(600)) };
+    let who = Who::supposed(&ada, NOW.minus(Duration::from_secs(600)));
     policy.judge(access, IpAddr::from([10, 1, 2, 3]), Some(who).filter(|_| is_signed_in), NOW)
 }
 
@@ -168,7 +168,7 @@ fn any_request() -> impl Strategy<Value = Request> {
 
 fn judged(policy: &Policy, (somebody, client, now): &Request) -> Judgement {
     let signed_in = |minutes: u64| now.minus(Duration::from_secs(minutes * 60));
-    let who = somebody.as_ref().map(|(identity, age)| Who { identity, signed_in_at: signed_in(*age) });
+    let who = somebody.as_ref().map(|(identity, age)| Who::supposed(identity, signed_in(*age)));
     policy.judge(policy.access, *client, who, *now)
 }
 
