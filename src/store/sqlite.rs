@@ -1,7 +1,7 @@
 //! The store in one SQLite file: nothing to install, survives restarts and kills, and two processes may share it.
 //!
-//! One thread writes, a few connections read beside it (write-ahead log), and one thread follows what
-//! the processes that share the file announce.
+//! One thread writes, a few read beside it (write-ahead log), and one follows what the processes that share the file
+//! announce.
 
 use std::future::Future;
 use std::path::Path;
