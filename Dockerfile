@@ -1,9 +1,14 @@
-# Build: what script/setup installs on a machine of one's own.
+# Build: what script/setup installs on a machine of one's own. With `--build-arg PGO=1` the build is guided by a profile
+# (script/build-pgo), which needs the profile tool of the LLVM that this rustc has.
 FROM rust:1.95-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
+ARG PGO=0
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends cmake $([ "$PGO" != 1 ] || echo llvm-22 python3) \
+ && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked && strip target/release/linkgate
+RUN if [ "$PGO" = 1 ]; then ./script/build-pgo && install -D target/pgo/linkgate target/release/linkgate; \
+    else cargo build --release --locked; fi && strip target/release/linkgate
 
 # Run: the program, the certificates it checks Mosaic's against, and a user of its own.
 FROM debian:bookworm-slim
