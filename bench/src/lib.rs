@@ -1,3 +1,4 @@
 //! What several programs of the benchmark share.
 
 pub mod bare;
+pub mod load;
