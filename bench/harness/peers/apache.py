@@ -1,0 +1,70 @@
+"""Apache with mod_auth_openidc: sessions in its shared memory, or in the browser's cookie.
+
+One process serves, with the event module, as all peers have one thread or its like. The sign-in goes through the small
+OpenID provider of this benchmark; after it, Apache asks nobody.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from openid_provider import Provider
+from redirects import sign_in
+
+MODULES = Path("/usr/lib/apache2/modules")
+
+# OIDC_CLAIM_email is what the application learns; REMOTE_USER stays inside Apache.
+IDENTITY = "OIDC_CLAIM_email"
+
+CONFIGURATION = """\
+ServerName 127.0.0.1
+ServerRoot {folder}
+DefaultRuntimeDir {folder}
+PidFile {folder}/apache.pid
+ErrorLog {folder}/error.log
+LogLevel warn
+Listen 127.0.0.1:{port}
+{user}
+LoadModule mpm_event_module {modules}/mod_mpm_event.so
+LoadModule authn_core_module {modules}/mod_authn_core.so
+LoadModule authz_core_module {modules}/mod_authz_core.so
+LoadModule authz_user_module {modules}/mod_authz_user.so
+LoadModule proxy_module {modules}/mod_proxy.so
+LoadModule proxy_http_module {modules}/mod_proxy_http.so
+LoadModule auth_openidc_module {modules}/mod_auth_openidc.so
+
+# One process that stays, with a thread for each of the connections that are under load.
+ServerLimit 1
+StartServers 1
+ThreadLimit 128
+ThreadsPerChild 128
+MinSpareThreads 1
+MaxSpareThreads 128
+MaxRequestWorkers 128
+MaxConnectionsPerChild 0
+KeepAlive On
+MaxKeepAliveRequests 0
+KeepAliveTimeout 60
+
+ProxyPass / http://{upstream}/ keepalive=On
+ProxyPreserveHost On
+
+OIDCProviderMetadataURL {issuer}/.well-known/openid-configuration
+OIDCClientID bench
+OIDCClientSecret 9f3c1f0e5b7a4d2c8e6b
+OIDCRedirectURI http://127.0.0.1:{port}/signed-in
+OIDCCryptoPassphrase 4e1d9a7c2b5f8e3d6a0c
+OIDCScope "openid email"
+OIDCRemoteUserClaim email
+OIDCCacheType shm
+OIDCSessionType {session}
+# A run takes longer than the five minutes that a session may be idle otherwise; its cookie is always the first one.
+OIDCSessionInactivityTimeout 28800
+OIDCSessionMaxDuration 28800
+
+<Location />
+  AuthType openid-connect
+  Require valid-user
+</Location>
+"""
