@@ -118,3 +118,44 @@ impl Timer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+    /// Answers each request at once, except that after so many there is a pause.
+    async fn answer(mut stream: TcpStream, pause_after: usize, pause: Duration) {
+        let mut request = [0; 1024];
+        let mut answered = 0;
+        while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+            if answered == pause_after {
+                tokio::time::sleep(pause).await;
+            }
+            answered += 1;
+            stream.write_all(EMPTY).await.ok();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_behind_one_slow_answer_is_slow_as_well() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
+        let url = format!("http://{}/", listener.local_addr().expect("it has an address"));
+        let url = url.parse().expect("this is a URL");
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("the load connects");
+            answer(stream, 100, Duration::from_millis(300)).await;
+        });
+
+        let rate = NonZeroU32::new(1000).expect("it is not zero");
+        let report = run(&url, &[], rate, NonZeroU32::MIN, 1).await.expect("the server answers");
+
+        assert_eq!((report.requests, report.errors), (1000, 0));
+        // 300 of 1000 were due in the pause. A tool that waits before it asks again sees a single slow answer.
+        assert!(report.p99_us > 200_000.0, "{report:?}");
+    }
+}
