@@ -1,9 +1,14 @@
 """A browser as far as signing in needs one: it follows redirects and keeps cookies."""
 
 import http.client
+import time
+from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
 MOST = 20
+
+# Seconds that a server may take until it listens.
+PATIENCE = 10
 
 
 def sign_in(url):
@@ -30,17 +35,42 @@ def _open(target, server, jar):
     if jar:
         fields["Cookie"] = "; ".join(f"{name}={value}" for name, value in jar.items())
     try:
+        _connect(connection)
         connection.request("GET", f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}", headers=fields)
         answer = connection.getresponse()
         answer.read()
     finally:
         connection.close()
-    for cookie in answer.headers.get_all("Set-Cookie", []):
-        pair, *attributes = (part.strip() for part in cookie.split(";"))
-        name, _, value = pair.partition("=")
-        past = any(a.lower() == "max-age=0" or a.lower().startswith("expires=thu, 01 jan 1970") for a in map(str, attributes))
-        if past or not value:
+    _keep_cookies(jar, answer.headers.get_all("Set-Cookie", []))
+    return answer.status, answer.getheader("Location") if 300 <= answer.status < 400 else None
+
+
+def _connect(connection):
+    """Connects, once the server listens that was just started."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return connection.connect()
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
+def _keep_cookies(jar, cookies):
+    """Takes over what `Set-Cookie` says; a cookie is taken back by an end that is past, or by an empty value."""
+    for cookie in cookies:
+        pair, *attributes = cookie.split(";")
+        name, _, value = pair.strip().partition("=")
+        attributes = dict(attribute.strip().lower().partition("=")[::2] for attribute in attributes)
+        if not value or attributes.get("max-age") == "0" or _is_past(attributes.get("expires")):
             jar.pop(name, None)
         else:
             jar[name] = value
-    return answer.status, answer.getheader("Location") if 300 <= answer.status < 400 else None
+
+
+def _is_past(date):
+    try:
+        return parsedate_to_datetime(date).timestamp() < time.time()
+    except (TypeError, ValueError):
+        return False

@@ -5,8 +5,8 @@ OpenID provider of this benchmark; after it, Apache asks nobody.
 """
 
 import os
-import shutil
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 from openid_provider import Provider
@@ -16,6 +16,10 @@ MODULES = Path("/usr/lib/apache2/modules")
 
 # OIDC_CLAIM_email is what the application learns; REMOTE_USER stays inside Apache.
 IDENTITY = "OIDC_CLAIM_email"
+
+USER = "User www-data\nGroup www-data"
+
+NAMES = {"server-cache": "mod_auth_openidc, shm cache", "client-cookie": "mod_auth_openidc, cookie"}
 
 CONFIGURATION = """\
 ServerName 127.0.0.1
@@ -68,3 +72,51 @@ OIDCSessionMaxDuration 28800
   Require valid-user
 </Location>
 """
+
+
+class Apache:
+    """One of the two ways to keep a session: "server-cache" or "client-cookie"."""
+
+    authenticates = True
+    modes = frozenset({"keep-alive", "new-connections", "rate", "large"})
+    # Commands or files that must be there, each with the Debian package that has it.
+    packages = {
+        "apache2": "apache2-bin",
+        str(MODULES / "mod_auth_openidc.so"): "libapache2-mod-auth-openidc",
+        "openssl": "openssl",
+    }
+    identity = IDENTITY
+
+    def __init__(self, session):
+        self.name = NAMES[session]
+        self._session = session
+        self._stack = ExitStack()
+
+    def start(self, directory, port, upstream):
+        """Serves before `upstream` (`HOST:PORT`) and has somebody signed in. Gives the process whose family counts."""
+        provider = self._stack.enter_context(Provider())
+        # Workers are another user's where root has started them; they read nothing, but pass through.
+        os.chmod(directory, 0o755)
+        configuration = Path(directory, "apache.conf")
+        configuration.write_text(
+            CONFIGURATION.format(
+                folder=directory,
+                modules=MODULES,
+                user=USER if os.geteuid() == 0 else "",
+                port=port,
+                upstream=upstream,
+                issuer=provider.issuer,
+                session=self._session,
+            )
+        )
+        process = subprocess.Popen(["apache2", "-f", configuration, "-DFOREGROUND"])
+        self._stack.callback(process.wait)
+        self._stack.callback(process.terminate)
+        self._cookies = sign_in(f"http://127.0.0.1:{port}/")
+        return [process]
+
+    def credential(self):
+        return {"Cookie": self._cookies}
+
+    def stop(self):
+        self._stack.close()
