@@ -5,17 +5,17 @@ OpenID provider of this benchmark; after it, Apache asks nobody.
 """
 
 import os
-import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
 from openid_provider import Provider
+from peer import Peer
 from redirects import sign_in
 
 MODULES = Path("/usr/lib/apache2/modules")
+MODULE = MODULES / "mod_auth_openidc.so"
 
-# OIDC_CLAIM_email is what the application learns; REMOTE_USER stays inside Apache.
-IDENTITY = "OIDC_CLAIM_email"
+EMAIL = "ada@example.com"
 
 USER = "User www-data\nGroup www-data"
 
@@ -74,49 +74,50 @@ OIDCSessionMaxDuration 28800
 """
 
 
-class Apache:
+def peers(_options):
+    return [Apache("server-cache"), Apache("client-cookie")]
+
+
+class Apache(Peer):
     """One of the two ways to keep a session: "server-cache" or "client-cookie"."""
 
     authenticates = True
-    modes = frozenset({"keep-alive", "new-connections", "rate", "large"})
-    # Commands or files that must be there, each with the Debian package that has it.
-    packages = {
-        "apache2": "apache2-bin",
-        str(MODULES / "mod_auth_openidc.so"): "libapache2-mod-auth-openidc",
-        "openssl": "openssl",
-    }
-    identity = IDENTITY
+    packages = (
+        ("apache2", "apache2-bin"),
+        ("openssl", "openssl"),
+        # A module is no command, so one that is not there is asked for by a name that no command has.
+        *(() if MODULE.exists() else (("mod_auth_openidc", "libapache2-mod-auth-openidc"),)),
+    )
+    # What the application learns by a field; REMOTE_USER stays inside Apache.
+    identity = ("OIDC_CLAIM_email", EMAIL)
 
     def __init__(self, session):
+        super().__init__()
         self.name = NAMES[session]
         self._session = session
-        self._stack = ExitStack()
+        self._provider = ExitStack()
 
-    def start(self, directory, port, upstream):
-        """Serves before `upstream` (`HOST:PORT`) and has somebody signed in. Gives the process whose family counts."""
-        provider = self._stack.enter_context(Provider())
-        # Workers are another user's where root has started them; they read nothing, but pass through.
-        os.chmod(directory, 0o755)
-        configuration = Path(directory, "apache.conf")
+    def launch(self, setting):
+        provider = self._provider.enter_context(Provider(EMAIL))
+        # The workers are another user's where root has started them.
+        os.chmod(setting.directory, 0o755)
+        configuration = setting.directory / "apache.conf"
         configuration.write_text(
             CONFIGURATION.format(
-                folder=directory,
+                folder=setting.directory,
                 modules=MODULES,
                 user=USER if os.geteuid() == 0 else "",
-                port=port,
-                upstream=upstream,
+                port=setting.port,
+                upstream=setting.upstream,
                 issuer=provider.issuer,
                 session=self._session,
             )
         )
-        process = subprocess.Popen(["apache2", "-f", configuration, "-DFOREGROUND"])
-        self._stack.callback(process.wait)
-        self._stack.callback(process.terminate)
-        self._cookies = sign_in(f"http://127.0.0.1:{port}/")
-        return [process]
+        self.spawn(["apache2", "-f", configuration, "-DFOREGROUND"])
 
     def credential(self):
-        return {"Cookie": self._cookies}
+        return {"Cookie": sign_in(f"http://127.0.0.1:{self.setting.port}/")}
 
     def stop(self):
-        self._stack.close()
+        super().stop()
+        self._provider.close()
