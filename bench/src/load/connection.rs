@@ -44,11 +44,12 @@ impl Connection {
     }
 }
 
-/// What `Host` says of a URL, and where its server is: without the port where that is the usual one, and with it.
+/// What `Host` says for a URL: without the port where that is the usual one.
 pub(super) fn authority(url: &Url) -> &str {
     &url[url::Position::BeforeHost..url::Position::AfterPort]
 }
 
+/// Where the server of a URL is: always with a port.
 pub(super) fn server(url: &Url) -> String {
     format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
 }
