@@ -63,7 +63,7 @@ OIDCScope "openid email"
 OIDCRemoteUserClaim email
 OIDCCacheType shm
 OIDCSessionType {session}
-# A run takes longer than the five minutes that a session may be idle otherwise; its cookie is always the first one.
+# Otherwise whoever is idle for five minutes, as between two rounds, is signed out.
 OIDCSessionInactivityTimeout 28800
 OIDCSessionMaxDuration 28800
 
@@ -116,6 +116,8 @@ class Apache(Peer):
         self.spawn(["apache2", "-f", configuration, "-DFOREGROUND"])
 
     def credential(self):
+        """Signs somebody in anew. It must be asked for before each round: after a minute of use mod_auth_openidc writes the
+        session again, once, and a cookie that never changes would have it encrypted with every answer."""
         return {"Cookie": sign_in(f"http://127.0.0.1:{self.setting.port}/")}
 
     def stop(self):
