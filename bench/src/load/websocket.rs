@@ -70,3 +70,36 @@ async fn exchange(socket: &mut WebSocketStream<TcpStream>, message: &Message) ->
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Echoes so many messages, and ends without a goodbye.
+    async fn echo(stream: TcpStream, messages: usize) {
+        let mut socket = tokio_tungstenite::accept_async(stream).await.expect("the load shakes hands");
+        for _ in 0..messages {
+            let message = socket.next().await.expect("the load goes on").expect("it sends messages");
+            socket.send(message).await.expect("it reads them");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_back_is_counted_and_an_end_before_the_time_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
+        let url = format!("ws://{}/", listener.local_addr().expect("it has an address"));
+        let url = url.parse().expect("this is a URL");
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(echo(stream, 20));
+            }
+        });
+
+        let connections = NonZeroU32::new(3).expect("it is not zero");
+        let report = run(&url, &[], connections, 1000, 60).await.expect("the server shakes hands");
+
+        assert_eq!((report.requests, report.errors), (60, 3));
+    }
+}
