@@ -19,7 +19,7 @@ EMAIL = "ada@example.com"
 
 CONFIGURATION = """\
 public_url = "{scheme}://localhost:{port}"
-listen = "127.0.0.1:{port}"
+listen = "127.0.0.1:{listen}"
 threads = 1
 {top}
 [admin]
@@ -43,7 +43,7 @@ allow = ["*"]
 
 ROUTE = """\
 [[route]]
-{place}upstream = "http://{upstream}"
+{place}upstream = "{upstream}"
 """
 
 
@@ -68,11 +68,19 @@ class Linkgate(Peer):
     def database(self):
         return self.setting.directory / "linkgate.db"
 
+    def listen(self, setting):
+        return setting.port
+
+    def before(self, setting):
+        """What a route stands before."""
+        return f"http://{setting.upstream}"
+
     def configure(self, setting):
         """Routes beside the first one are there to be passed over: the request's is the last."""
         text = CONFIGURATION.format(
             scheme="https" if setting.tls else "http",
             port=setting.port,
+            listen=self.listen(setting),
             admin=setting.ports[1],
             level=self.level,
             database=self.database(),
@@ -82,8 +90,8 @@ class Linkgate(Peer):
         if setting.tls:
             text += f'[tls]\ncertificate = "{setting.tls.certificate}"\nprivate_key = "{setting.tls.key}"\n'
         for number in range(1, self.routes):
-            text += ROUTE.format(place=f'path = "/part-{number}"\n', upstream=setting.upstream)
-        text += ROUTE.format(place="", upstream=setting.upstream)
+            text += ROUTE.format(place=f'path = "/part-{number}"\n', upstream=self.before(setting))
+        text += ROUTE.format(place="", upstream=self.before(setting))
         path = setting.directory / "gateway.toml"
         path.write_text(text)
         return path

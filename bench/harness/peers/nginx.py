@@ -20,6 +20,7 @@ http {{
     fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
+{more}
     # A connection lasts as long as a run does.
     keepalive_requests 100000000;
     keepalive_timeout 300s;
@@ -30,7 +31,6 @@ http {{
         keepalive 128;
         keepalive_requests 100000000;
     }}
-{more}
     server {{
         listen 127.0.0.1:{port} {tls};
         proxy_http_version 1.1;
