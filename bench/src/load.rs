@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -134,6 +134,17 @@ impl Tally {
             p50_us: quantile(0.5),
             p99_us: quantile(0.99),
             p999_us: quantile(0.999),
+        }
+    }
+}
+
+/// Adds the fields of a load to those of a request. Of `Host` there is one, which they may replace.
+fn add(fields: &[Field], headers: &mut HeaderMap) {
+    for (name, value) in fields {
+        if name == header::HOST {
+            headers.insert(name, value.clone());
+        } else {
+            headers.append(name, value.clone());
         }
     }
 }

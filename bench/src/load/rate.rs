@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::connection::{Connection, authority};
-use super::{Failure, Field, Report, Tally};
+use super::{Failure, Field, Report, Tally, add};
 
 /// Sends `rate` requests in a second, on each of `connections` by turns.
 ///
@@ -83,12 +83,11 @@ async fn ask(connection: &mut Connection, request: Request<Full<Bytes>>) -> Resu
 }
 
 fn request(url: &Url, fields: &[Field]) -> Request<Full<Bytes>> {
-    let mut request = Request::get(&url[url::Position::BeforePath..url::Position::AfterQuery]);
-    request = request.header(header::HOST, authority(url));
-    for (name, value) in fields {
-        request = request.header(name, value);
-    }
-    request.body(Full::default()).expect("the parts of a URL make a request")
+    let request = Request::get(&url[url::Position::BeforePath..url::Position::AfterQuery]);
+    let request = request.header(header::HOST, authority(url)).body(Full::default());
+    let mut request = request.expect("the parts of a URL make a request");
+    add(fields, request.headers_mut());
+    request
 }
 
 /// A clock of the system's that ticks: tokio's timers are as coarse as a millisecond, which is more than a request takes.

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use url::Url;
 
 use super::connection::{connect, server};
-use super::{Failure, Field, Report, Tally};
+use super::{Failure, Field, Report, Tally, add};
 
 /// Has messages of so many bytes echoed on each of `connections`. One that fails is counted and not used any more.
 ///
@@ -30,7 +30,7 @@ pub async fn run(
     let mut sockets = Vec::new();
     for _ in 0..connections.get() {
         let mut request = url.as_str().into_client_request()?;
-        request.headers_mut().extend(fields.iter().cloned());
+        add(fields, request.headers_mut());
         let stream = connect(&server(url)).await?;
         sockets.push(tokio_tungstenite::client_async(request, stream).await?.0);
     }
