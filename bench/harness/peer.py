@@ -62,6 +62,8 @@ class Peer:
     modes = PLAIN
     # Pairs of a command that must be there and the Debian package that has it, as `need` of script/setup has them.
     packages = ()
+    # Whether it gives visitors another credential now and then, so that each sample needs a new one.
+    renews = False
     # A field of the request and its value, in which the upstream is told who is asking.
     identity = None
     # The host that visitors write, where a peer does not serve every one.

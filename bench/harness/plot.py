@@ -8,10 +8,6 @@ import math
 from statistics import median
 from xml.sax.saxutils import escape
 
-# Peers that forward for anybody. All others check first who is asking.
-OPEN = frozenset(
-    {"upstream", "direct", "bare", "bare-defaults", "bare pingora", "bare pingora, defaults", "nginx", "haproxy", "envoy"}
-)
 MARKED = "linkgate"
 
 WIDTH = 960
@@ -26,13 +22,13 @@ PAPER, INK, QUIET, GRID = "#fcfbf8", "#1f2933", "#6b7480", "#e4e1d9"
 AUTHENTICATES, FORWARDS, OURS, WRONG = "#5b8db8", "#b9bfc6", "#d9642b", "#b3261e"
 
 
-def write(samples, path, forwarding=OPEN):
+def write(samples, path, forwarding):
     """Writes the picture of `samples` to `path`; `forwarding` are the names of peers that authenticate nobody."""
     with open(path, "w", encoding="utf-8") as file:
         file.write(draw(samples, forwarding))
 
 
-def draw(samples, forwarding=OPEN):
+def draw(samples, forwarding):
     """The picture as text. Samples are dictionaries with `mode`, `peer`, `cpu_us` and `errors`."""
     panels = by_mode(samples)
     rounds = max((len(row["costs"]) for rows in panels.values() for row in rows), default=0)
@@ -116,7 +112,8 @@ def bar(row, y, left, scale, unit, factor, ours, forwarding):
     """One peer: its name, its median as a bar, its samples as dots, and its figures."""
     peer, costs = row["peer"], row["costs"]
     middle = median(costs)
-    is_ours = peer == MARKED
+    # Its variants are ours too; what the others are measured by is the plain one.
+    is_ours = peer == MARKED or peer.startswith(f"{MARKED} ")
     colour = OURS if is_ours else FORWARDS if peer in forwarding else AUTHENTICATES
     weight = 700 if is_ours else 400
     centre = y + ROW / 2
@@ -135,7 +132,7 @@ def bar(row, y, left, scale, unit, factor, ours, forwarding):
     value = f"{figure(middle / factor)} {unit}"
     parts.append(words(x, base, value, weight=700 if is_ours else 600))
     x += width(value) * 1.08 + 10
-    if ours and not is_ours:
+    if ours and peer != MARKED:
         times = f"{figure(middle / ours)} ×"
         parts.append(words(x, base, times, size=12, fill=QUIET))
         x += width(times) + 8
