@@ -206,6 +206,8 @@ class Run:
                 self._fail(mode, peer, failure)
 
     def _sample(self, mode, peer, round):
+        if peer.renews:
+            self.fields[peer] = request_fields(peer, peer.credential())
         before = spent.cpu(peer.processes)
         said = load.run(mode, peer, self.fields[peer], self.options.seconds, self.options)
         used = spent.between(before, spent.cpu(peer.processes))
