@@ -5,12 +5,15 @@ OpenID provider of this benchmark; after it, Apache asks nobody.
 """
 
 import os
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
 from openid_provider import Provider
-from peer import Peer
+from peer import PATH, Peer
 from redirects import sign_in
+
+ORDER = 70
 
 MODULES = Path("/usr/lib/apache2/modules")
 MODULE = MODULES / "mod_auth_openidc.so"
@@ -120,6 +123,12 @@ class Apache(Peer):
 
     def credential(self):
         return {"Cookie": sign_in(f"http://127.0.0.1:{self.setting.port}/")}
+
+    def version(self):
+        server = subprocess.run(["apache2", "-v"], capture_output=True, text=True, env={"PATH": PATH}, check=False).stdout
+        server = server.partition("\n")[0].removeprefix("Server version: ")
+        module = ["dpkg-query", "--show", "--showformat", "${Package} ${Version}", "libapache2-mod-auth-openidc"]
+        return f"{server} with {subprocess.run(module, capture_output=True, text=True, check=False).stdout}"
 
     def stop(self):
         super().stop()
