@@ -59,14 +59,16 @@ def run(mode, peer, fields, seconds, options):
     if mode == "tls-h2":
         return h2load(peer, fields, seconds)
     program = options.program("load")
+    # The program says the host of its URL.
+    host = peer.host or f"127.0.0.1:{port}"
+    fields = {name: value for name, value in fields.items() if name != "Host"}
     if mode == "rate":
-        return load(program, ["rate", "--url", url, "--rate", RATE, "--connections", CONNECTIONS], fields, seconds)
+        return load(program, ["rate", "--url", f"http://{host}/", "--rate", RATE, "--connections", CONNECTIONS], fields, seconds)
     if mode == "websocket":
-        where = f"ws://127.0.0.1:{port}/ws"
-        arguments = ["websocket", "--url", where, "--connections", CONNECTIONS, "--bytes", MESSAGE_BYTES]
+        arguments = ["websocket", "--url", f"ws://{host}/ws", "--connections", CONNECTIONS, "--bytes", MESSAGE_BYTES]
         return load(program, arguments, fields, seconds)
     if mode == "login":
-        return load(program, ["login", "--url", f"http://{peer.host}/", "--parallel", PEOPLE], {}, seconds)
+        return load(program, ["login", "--url", f"http://{host}/", "--parallel", PEOPLE], {}, seconds)
     raise ValueError(mode)
 
 

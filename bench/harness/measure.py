@@ -84,8 +84,8 @@ def main():
             run.measure(mode, [peer for peer in chosen if mode in peer.modes])
     finally:
         run.end(chosen)
-    for name, failure in run.failures.items():
-        print(f"error: {name}: {failure}", file=sys.stderr)
+    for (mode, name), failure in run.failures.items():
+        print(f"error: {name} in {mode}: {failure}", file=sys.stderr)
     sys.exit(1 if run.failures else 0)
 
 
@@ -126,7 +126,7 @@ class Run:
     def __init__(self, options):
         self.options = options
         self.samples = []
-        # By the peer's name: why it was left out, by its own fault or by none.
+        # By mode and peer: why it was left out, by its own fault. By peer: why it cannot be measured here.
         self.failures = {}
         self.absent = {}
         self.folder = Path(tempfile.mkdtemp(prefix="linkgate-bench-"))
@@ -179,9 +179,8 @@ class Run:
         return False
 
     def _fail(self, mode, peer, failure):
-        text = f"{mode}: {type(failure).__name__}: {failure}"
-        self.failures[peer.name] = text
-        say(f"{peer.name} is left out: {text}")
+        self.failures[mode, peer.name] = f"{type(failure).__name__}: {failure}"
+        say(f"{peer.name} is left out of {mode}: {self.failures[mode, peer.name]}")
         for line in log_end(peer):
             say(f"  {line}")
 
@@ -198,7 +197,7 @@ class Run:
             each = (time.monotonic() - began) / done if done else seconds + 0.2
             left = each * (len(turns) - done)
             say(f"{mode}: round {round + 1} of {rounds}, {peer.name}; {left // 60:.0f} min {left % 60:.0f} s left of this mode")
-            if peer.name in self.failures:
+            if (mode, peer.name) in self.failures:
                 continue
             try:
                 self.samples.append(self._sample(mode, peer, round))
@@ -240,8 +239,9 @@ class Run:
         (out / "samples.json").write_text(json.dumps(self.samples, indent=1) + "\n")
         if self.samples:
             everybody = peers.every(self.options)
+            failed = {f"{name} in {mode}": failure for (mode, name), failure in self.failures.items()}
             head = machine.facts(self.options, everybody)
-            (out / "table.md").write_text(table.text(head, self.samples, {**self.absent, **self.failures}))
+            (out / "table.md").write_text(table.text(head, self.samples, self.absent | failed))
             plot.write(self.samples, out / "plot.svg", frozenset(peer.name for peer in everybody if not peer.authenticates))
 
     def end(self, chosen):

@@ -13,12 +13,6 @@ class Direct(Peer):
     name = "upstream"
     modes = PLAIN | {"websocket"}
 
-    def start(self, setting):
-        self.setting = setting
-        setting.directory.mkdir(parents=True, exist_ok=True)
-        self.launch(setting)
-        return self.processes
-
     def __init__(self, binary):
         super().__init__()
         self._binary = binary

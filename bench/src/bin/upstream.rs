@@ -21,8 +21,24 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The answers that are always the same.
 struct Answers {
-    small: Vec<u8>,
-    large: Vec<u8>,
+    small: Answer,
+    large: Answer,
+}
+
+/// An answer as it is on a connection that goes on, and as the last one of a connection.
+struct Answer {
+    kept: Vec<u8>,
+    last: Vec<u8>,
+}
+
+impl Answer {
+    fn with(body: &[u8]) -> Self {
+        Self { kept: answer(body, ""), last: answer(body, "Connection: close\r\n") }
+    }
+
+    fn bytes(&self, closes: bool) -> &[u8] {
+        if closes { &self.last } else { &self.kept }
+    }
 }
 
 /// What a request asks for.
@@ -42,8 +58,10 @@ struct Head {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let address: SocketAddr = std::env::args().nth(1).ok_or("usage: upstream ADDRESS:PORT")?.parse()?;
-    let answers: &Answers =
-        Box::leak(Box::new(Answers { small: answer(&[b'x'; 1024]), large: answer(&vec![b'x'; 1024 * 1024]) }));
+    let answers: &Answers = Box::leak(Box::new(Answers {
+        small: Answer::with(&[b'x'; 1024]),
+        large: Answer::with(&vec![b'x'; 1024 * 1024]),
+    }));
     let listener = TcpListener::bind(address).await?;
     loop {
         let (connection, _) = listener.accept().await?;
@@ -54,8 +72,9 @@ async fn main() -> Result<(), Failure> {
     }
 }
 
-fn answer(body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n", body.len());
+fn answer(body: &[u8], field: &str) -> Vec<u8> {
+    let size = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{field}Content-Length: {size}\r\n\r\n");
     [head.as_bytes(), body].concat()
 }
 
@@ -72,9 +91,12 @@ async fn serve(mut connection: TcpStream, answers: &Answers) -> Result<(), Failu
             }
         };
         match head.wish {
-            Wish::Small => connection.write_all(&answers.small).await?,
-            Wish::Large => connection.write_all(&answers.large).await?,
-            Wish::Echo => connection.write_all(&answer(received.get(..head.bytes).unwrap_or_default())).await?,
+            Wish::Small => connection.write_all(answers.small.bytes(head.closes)).await?,
+            Wish::Large => connection.write_all(answers.large.bytes(head.closes)).await?,
+            Wish::Echo => {
+                let echo = Answer::with(received.get(..head.bytes).unwrap_or_default());
+                connection.write_all(echo.bytes(head.closes)).await?;
+            }
             Wish::WebSocket { key } => {
                 let rest = received.split_off(head.bytes);
                 return echo_messages(connection, &key, rest).await;
