@@ -27,10 +27,11 @@ class Bare(Peer):
 
     modes = PLAIN | {"tls-h2", "websocket"}
 
-    def __init__(self, name, binary):
+    def __init__(self, name, binary, repository):
         super().__init__()
         self.name = name
         self._binary = binary
+        self._repository = repository
 
     def launch(self, setting):
         tls = [setting.tls.certificate, setting.tls.key] if setting.tls else []
@@ -39,7 +40,7 @@ class Bare(Peer):
     def version(self):
         found = subprocess.run(
             ["cargo", "tree", "--offline", "--locked", "--package", "linkgate-bench", "--depth", "1", "--prefix", "none"],
-            capture_output=True, text=True, check=False,
+            cwd=self._repository, capture_output=True, text=True, check=False,
         ).stdout.splitlines()
         return next((line for line in found if line.startswith("pingora ")), "")
 
@@ -47,6 +48,6 @@ class Bare(Peer):
 def peers(options):
     return [
         Direct(options.program("upstream")),
-        Bare("bare pingora", options.bare),
-        Bare("bare pingora with defaults", options.program("bare-defaults")),
+        Bare("bare pingora", options.bare, options.repository),
+        Bare("bare pingora with defaults", options.program("bare-defaults"), options.repository),
     ]
