@@ -9,6 +9,7 @@ import fnmatch
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,9 @@ MODES = ("keep-alive", "new-connections", "rate", "tls-h2", "large", "websocket"
 
 # What the load itself needs.
 PACKAGES = (("wrk", "wrk"), ("h2load", "nghttp2-client"), ("openssl", "openssl"), ("taskset", "util-linux"))
+
+# Seconds of load before the first round. With many sessions, all that are in use must have been loaded once.
+WARM_UP = {"sessions": 20}
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -78,6 +82,8 @@ def main():
     if arguments.packages:
         print(*(word for pair in dict.fromkeys((*PACKAGES, *(pair for peer in chosen for pair in peer.packages))) for word in pair))
         return
+    # Whoever ends the run, all that it started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     run = Run(options)
     try:
         for mode in options.modes:
@@ -189,7 +195,7 @@ class Run:
         turns = [(round, peer) for round in range(rounds) for peer in rotated(running, round)]
         for peer in running:
             try:
-                load.run(mode, peer, self.fields[peer], 1, self.options)
+                load.run(mode, peer, self.fields[peer], WARM_UP.get(mode, 1), self.options)
             except Exception as failure:
                 self._fail(mode, peer, failure)
         began = time.monotonic()

@@ -157,10 +157,11 @@ class WithSessions(Linkgate):
         return self._kept / "cookies"
 
     def launch(self, setting):
-        # Filling takes minutes, so the store is kept for the next run; its sessions end after a week.
+        # Filling takes minutes, so the store is kept for the next run. Its sessions end after a week, and a program that
+        # was built since may write them in another way.
         done = self._kept / "filled"
-        fresh = done.exists() and time.time() - done.stat().st_mtime < 5 * 86_400
-        if not fresh:
+        since = max(self._seed.stat().st_mtime, time.time() - 5 * 86_400)
+        if not done.exists() or done.stat().st_mtime < since:
             for old in self._kept.glob("*"):
                 old.unlink()
             self._kept.mkdir(parents=True, exist_ok=True)
