@@ -121,12 +121,13 @@ fn header_rewriting(criterion: &mut Criterion) {
     let request_id = HeaderValue::from_static("k2Zr0mXhTn6rYb1cQe9LwA");
     let provenance = Provenance {
         client: facts.client,
-        scheme: "https",
+        scheme: HeaderValue::from_static("https"),
         authority: "app.example.test",
         host: None,
         request_id: &request_id,
         certificate: None,
         assertion: None,
+        cookies: None,
     };
     let mut request = RequestHeader::build("GET", TARGET, None).expect("a request");
     for (name, value) in &visit.headers {

@@ -121,12 +121,12 @@ fn plain(raw: &[u8]) -> Option<&str> {
     const GOES_ON: u8 = 2;
     const KINDS: [u8; 256] = {
         let mut kinds = [0; 256];
-        let mut byte = 0;
-        while byte < 128 {
-            if (byte as u8).is_ascii_alphanumeric() {
-                kinds[byte] = BEGINS | GOES_ON;
-            } else if is_unreserved(byte as u8) {
-                kinds[byte] = GOES_ON;
+        let mut byte: u8 = 0;
+        while byte.is_ascii() {
+            if byte.is_ascii_alphanumeric() {
+                kinds[byte as usize] = BEGINS | GOES_ON;
+            } else if is_unreserved(byte) {
+                kinds[byte as usize] = GOES_ON;
             }
             byte += 1;
         }

@@ -80,10 +80,10 @@ impl Managed {
         const UNDERSCORE: u8 = 2;
         const KINDS: [u8; 256] = {
             let mut kinds = [SIGN; 256];
-            let mut byte = 0;
-            while byte < 128 {
-                if byte as u8 == b'-' || (byte as u8).is_ascii_alphanumeric() {
-                    kinds[byte] = LETTER;
+            let mut byte: u8 = 0;
+            while byte.is_ascii() {
+                if byte == b'-' || byte.is_ascii_alphanumeric() {
+                    kinds[byte as usize] = LETTER;
                 }
                 byte += 1;
             }
