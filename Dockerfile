@@ -3,7 +3,7 @@
 FROM rust:1.95-bookworm AS build
 ARG PGO=0
 RUN apt-get update \
- && apt-get install -y --no-install-recommends cmake $([ "$PGO" != 1 ] || echo llvm-22 python3) \
+ && apt-get install -y --no-install-recommends cmake $([ "$PGO" != 1 ] || echo curl llvm-22 openssl python3) \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .

@@ -1,5 +1,5 @@
-"""Somebody who is signed in at a linkgate that runs as a process, and the requests that their browser sends through it to
-a small upstream; for the programs of bench/ that run it or the bare pass-through.
+"""Somebody who is signed in at a linkgate that runs as a process, and the requests that their browser sends through it
+to a small upstream; for the programs of bench/ that run it or the bare pass-through.
 """
 
 import contextlib
@@ -8,6 +8,7 @@ import http.client
 import json
 import re
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -17,6 +18,7 @@ import urllib.parse
 PATIENCE = 120
 
 HOST = "localhost:8080"
+SECURE_HOST = "localhost:8443"
 ADDRESS = "ada@example.com"
 # Bytes of the cookies, the session's included, and of the answer.
 COOKIE_BYTES = 2048
@@ -32,7 +34,7 @@ ANSWER = (
 
 # One thread, as the bare pass-through has; no line of log for a request, and nothing that happens by the clock.
 CONFIGURATION = """
-public_url = "http://{host}"
+public_url = "{public_url}"
 listen = "127.0.0.1:0"
 threads = 1
 [admin]
@@ -52,6 +54,12 @@ name = "Ada Lovelace"
 groups = ["staff", "engineering", "operations"]
 [[route]]
 upstream = "http://{upstream}"
+"""
+CERTIFICATE, KEY = "certificate.pem", "key.pem"
+TLS = f"""
+[tls]
+certificate = "{CERTIFICATE}"
+private_key = "{KEY}"
 """
 
 
@@ -145,22 +153,29 @@ class Wire:
 class Visitor:
     """Somebody with a browser: keeps cookies, follows nothing by itself."""
 
-    def __init__(self, address):
+    def __init__(self, address, secure=False):
         self.address = address
+        self.secure = secure
+        self.host = SECURE_HOST if secure else HOST
         self.jar = {}
 
     def open(self, target, form=None, accept="text/html"):
         """The status, where a redirect leads, and the body."""
-        origin = f"http://{HOST}"
-        target = target.removeprefix(origin).split("#")[0]
-        fields = {"Host": HOST, "Accept": accept, "Connection": "close"}
+        target = target.removeprefix(public_url(self.secure)).split("#")[0]
+        fields = {"Host": self.host, "Accept": accept, "Connection": "close"}
         if self.jar:
             fields["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.jar.items())
         body = None
         if form is not None:
             fields["Content-Type"] = "application/x-www-form-urlencoded"
             body = urllib.parse.urlencode(form)
-        connection = http.client.HTTPConnection(*self.address, timeout=PATIENCE)
+        if self.secure:
+            trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            # The certificate is one that nobody vouches for.
+            trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+            connection = http.client.HTTPSConnection(*self.address, timeout=PATIENCE, context=trust)
+        else:
+            connection = http.client.HTTPConnection(*self.address, timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.request("POST" if body else "GET", target, body, fields)
             answer = connection.getresponse()
@@ -189,9 +204,10 @@ class Visitor:
         token = self.field(link, "token")
         _, callback, _ = self.open("/.linkgate/link", {"token": token})
         self.open(callback)
-        if "linkgate" not in self.jar:
+        name = "__Host-linkgate" if self.secure else "linkgate"
+        if name not in self.jar:
             raise Failure(f"{callback} gave no session")
-        return f"linkgate={self.jar['linkgate']}"
+        return f"{name}={self.jar[name]}"
 
 
 def signed_in_request(session):
@@ -221,9 +237,23 @@ def signed_in_request(session):
     ]).encode()
 
 
-def configure(home, upstream):
-    """Writes down what linkgate is to do in a folder."""
-    (home / "gateway.toml").write_text(CONFIGURATION.format(host=HOST, address=ADDRESS, upstream=upstream.address))
+def public_url(secure):
+    """Where browsers are told that linkgate is."""
+    return f"https://{SECURE_HOST}" if secure else f"http://{HOST}"
+
+
+def configure(home, upstream, secure=False):
+    """Writes down what linkgate is to do in a folder, in which its certificate is where it speaks TLS."""
+    text = CONFIGURATION.format(public_url=public_url(secure), address=ADDRESS, upstream=upstream.address)
+    (home / "gateway.toml").write_text(text + (TLS if secure else ""))
+
+
+def make_certificate(home):
+    """A certificate for localhost, vouched for by nobody, with its key."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command += ["-keyout", home / KEY, "-out", home / CERTIFICATE]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def ready_gateway(gateway):
