@@ -70,9 +70,13 @@ impl CanonicalPath {
         if raw.first() != Some(&b'/') {
             return Err(Malformed::Path);
         }
-        if let Some(path) = plain(raw) {
-            return Ok(Self(path.to_owned()));
+        match plain(raw) {
+            Some(path) => Ok(Self(path.to_owned())),
+            None => Self::parse_any(raw),
         }
+    }
+
+    fn parse_any(raw: &[u8]) -> Result<Self, Malformed> {
         let mut path = Vec::with_capacity(raw.len());
         let mut decoded = Vec::with_capacity(raw.len());
         let mut rest = raw;
@@ -575,6 +579,13 @@ mod tests {
         fn the_canonical_path_is_a_fixed_point(raw in "/[ -~é]{0,30}") {
             if let Ok(path) = CanonicalPath::parse(raw.as_bytes()) {
                 prop_assert_eq!(CanonicalPath::parse(path.0.as_bytes()), Ok(path));
+            }
+        }
+
+        #[test]
+        fn a_path_that_is_plain_is_read_as_any_other(raw in "/[a-cA-C0-2/._~;%-]{0,20}") {
+            if let Some(path) = plain(raw.as_bytes()) {
+                prop_assert_eq!(CanonicalPath::parse_any(raw.as_bytes()), Ok(CanonicalPath(path.to_owned())));
             }
         }
 

@@ -404,8 +404,36 @@ mod tests {
         ] {
             assert!(managed.drops(name), "{name}");
         }
+        for name in managed.folded.iter().map(String::as_str).chain(FAMILIES) {
+            assert!(managed.drops(name), "{name}");
+            assert!(managed.drops(&name.replace('-', "+")), "{name}");
+        }
         for name in ["accept", "authorization", "x-custom", "remote-control", "x-forward", "user"] {
             assert!(!managed.drops(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_request_or_an_answer_has_beside_fields_stays() {
+        for target in ["/a?b", "*", "http://app.example.test/a", "/\u{e9}"] {
+            let mut request = RequestHeader::build("OPTIONS", target.as_bytes(), None).unwrap();
+            request.append_header("X-Spelled", "1").unwrap();
+            change(&mut request, |fields| fields.insert(HOST, HeaderValue::from_static("app.example.test"))).unwrap();
+            assert_eq!((request.raw_path(), request.method.as_str()), (target.as_bytes(), "OPTIONS"));
+            let mut wire = Vec::new();
+            request.header_to_h1_wire(&mut wire);
+            assert_eq!(String::from_utf8_lossy(&wire), "x-spelled: 1\r\nHost: app.example.test\r\n");
+        }
+        let mut answer = ResponseHeader::build(404, None).unwrap();
+        answer.set_reason_phrase(Some("Nowhere")).unwrap();
+        change_answer(&mut answer, make_private).unwrap();
+        assert_eq!((answer.status.as_u16(), answer.get_reason_phrase()), (404, Some("Nowhere")));
+    }
+
+    #[test]
+    fn addresses_are_written_as_ever() {
+        for address in ["0.0.0.0", "127.0.0.1", "10.20.130.99", "255.100.9.1", "2001:db8::1"] {
+            assert_eq!(address_of(address.parse().unwrap()).unwrap(), address);
         }
     }
 

@@ -138,10 +138,8 @@ fn pairs(field: &[u8]) -> impl Iterator<Item = Pair<'_>> {
 /// What the upstream gets to see: one `Cookie` field without our own, or none.
 pub fn without_own(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut kept = Vec::new();
-    let mut fields = headers.get_all(COOKIE).iter();
-    let (first, mut second) = (fields.next()?, fields.next());
-    let mut field = first;
-    loop {
+    let mut fields = headers.get_all(COOKIE).iter().peekable();
+    while let Some(field) = fields.next() {
         let bytes = field.as_bytes();
         // Neighbours that stay are copied as one.
         let mut run = 0..0;
@@ -157,12 +155,10 @@ pub fn without_own(headers: &HeaderMap) -> Option<HeaderValue> {
                 run = start..end;
             }
         }
-        if second.is_none() && kept.is_empty() && run == (0..bytes.len()) && !run.is_empty() {
-            return Some(first.clone());
+        if kept.is_empty() && fields.peek().is_none() && !run.is_empty() && run.len() == bytes.len() {
+            return Some(field.clone());
         }
         append(&mut kept, &bytes[run], bytes.len());
-        let Some(next) = second else { break };
-        (field, second) = (next, fields.next());
     }
     if kept.is_empty() { None } else { HeaderValue::from_maybe_shared(Bytes::from(kept)).ok() }
 }
@@ -253,6 +249,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_others_stays_in_its_order(
+            fields in proptest::collection::vec("((a=1|b=\"2 3\"|c| |linkgate=x|LINKGATE|lead=1|;|; |;;){0,8})", 0..4),
+        ) {
+            let mut headers = HeaderMap::new();
+            for field in &fields {
+                headers.append(COOKIE, HeaderValue::from_str(field).unwrap());
+            }
+            let pairs = fields.iter().flat_map(|field| field.split(';')).map(str::trim_ascii);
+            let others: Vec<&str> = pairs.filter(|pair| !pair.is_empty() && !is_own(pair.as_bytes())).collect();
+            let left = without_own(&headers);
+            let left = left.as_ref().map_or("", |left| left.to_str().unwrap());
+            prop_assert_eq!(left, others.join("; "));
+        }
+
         #[test]
         fn nothing_of_ours_is_ever_left(field in "[ -~]{0,60}") {
             let mut headers = HeaderMap::new();

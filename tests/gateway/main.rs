@@ -30,6 +30,7 @@ mod instances;
 mod issuer;
 mod issuer_alone;
 mod jupyterlab;
+mod kept_connections;
 mod limits;
 mod logs;
 mod mail;
