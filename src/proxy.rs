@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use pingora::upstreams::peer::{HttpPeer, Peer as _};
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer as _};
 use pingora::{Error, ErrorSource, ErrorType, OrErr as _};
 use serde::{Deserialize, Serialize};
 
@@ -237,15 +237,20 @@ impl Proxy {
         let mut peer = attempts.peer(&route.upstream, self.clock.now()).await?;
         // A tunnel, a stream of events or a call may be silent for long; the session's end is what ends it.
         let headers = &request.headers;
-        let open_ended = is_websocket(headers) || accepts_events(headers) || is_grpc(headers);
+        let is_websocket = is_websocket(headers);
+        let open_ended = is_websocket || accepts_events(headers) || is_grpc(headers);
         if let Some(options) = peer.get_mut_peer_options() {
             options.connection_timeout = Some(route.connect_timeout);
             options.total_connection_timeout = Some(route.connect_timeout);
             options.read_timeout = (!open_ended).then_some(route.response_timeout);
             options.write_timeout = Some(route.response_timeout);
             options.idle_timeout = Some(UPSTREAM_IDLE);
+            if !headers.keys().any(is_hop_by_hop) {
+                // There is nothing to take out, which the framework would look for under each name by itself.
+                options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
+            }
         }
-        if is_websocket(&request.headers) {
+        if is_websocket {
             handshake::prepare(&mut peer);
         }
         Ok(Box::new(peer))
@@ -265,7 +270,7 @@ impl Proxy {
             target,
             method,
             context.client,
-            self.clock.now(),
+            context.arrived_at,
         )))))
     }
 
@@ -302,6 +307,19 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const VISITOR_TIMEOUT: Duration = Duration::from_secs(60);
 /// The rate of a body is judged once it had this long.
 const BODY_GRACE: Duration = Duration::from_secs(30);
+
+/// Whether a field is for one connection only, or names others that are (RFC 9110 section 7.6.1): all that the framework
+/// knows by name. What `Connection` names comes with it.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    *name == header::CONNECTION
+        || *name == header::UPGRADE
+        || *name == header::TE
+        || *name == header::TRAILER
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::PROXY_AUTHENTICATE
+        || *name == header::PROXY_AUTHORIZATION
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+}
 
 fn accepts_events(headers: &HeaderMap) -> bool {
     headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
@@ -372,7 +390,7 @@ impl ProxyHttp for Proxy {
                 let is_call = is_grpc(&session.req_header().headers);
                 let is_patient = is_call || session.is_body_empty();
                 context.is_call = is_call && session.is_http2();
-                context.ongoing = edge::forwarded(session, &leave, is_patient, self.clock.now());
+                context.ongoing = edge::forwarded(session, &leave, is_patient, &self.clock);
                 return Ok(false);
             }
             Err(Decision::Portal) => {
@@ -456,8 +474,8 @@ impl ProxyHttp for Proxy {
         }
         let took = now.since(begun_at);
         let least = took.as_secs() * context.site.terms.limits.body_bytes_per_second as u64;
-        let is_call = is_grpc(&session.req_header().headers);
-        if body.is_some() && took > BODY_GRACE && context.body_bytes < least && !is_call {
+        let is_slow = body.is_some() && took > BODY_GRACE && context.body_bytes < least;
+        if is_slow && !is_grpc(&session.req_header().headers) {
             // Where the framework does not end the stream by this, the edge does.
             if let Some(ongoing) = &context.ongoing {
                 ongoing.end();

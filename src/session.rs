@@ -239,12 +239,12 @@ impl Sessions {
             && live.is_fresh(self.clock.now())
         {
             if live.was_proven_by(&first.mac) {
-                return Ok(self.check(live).await);
+                return Ok(self.check(live, self.clock.now()).await);
             }
             // The keys are in memory as well by now, so this asks no store.
             if self.ring.made(&first, place).await? {
                 live.proven_by(&first.mac);
-                return Ok(self.check(live).await);
+                return Ok(self.check(live, self.clock.now()).await);
             }
         }
         let mut made = Vec::new();
@@ -255,7 +255,7 @@ impl Sessions {
         }
         let (Some(id), true) = (made.pop(), made.is_empty()) else { return Ok(Found::None) };
         match self.load(id.clone()).await? {
-            Some(live) => Ok(self.check(live).await),
+            Some(live) => Ok(self.check(live, self.clock.now()).await),
             None => Ok(Found::Over(self.ending(&id).await?)),
         }
     }
@@ -263,8 +263,9 @@ impl Sessions {
     /// The same for a request that shows what an earlier one did, which named `live`; `None` where that must be found out
     /// anew, because it may have changed.
     pub async fn find_again(self: &Arc<Self>, live: &Arc<Live>) -> Option<Found> {
-        if live.is_fresh(self.clock.now()) && self.cache.has(live) {
-            return Some(self.check(Arc::clone(live)).await);
+        let now = self.clock.now();
+        if live.is_fresh(now) && self.cache.has(live) {
+            return Some(self.check(Arc::clone(live), now).await);
         }
         None
     }
@@ -288,8 +289,7 @@ impl Sessions {
         Ok(if record.is_some() { Ending::Idle } else { Ending::Ended })
     }
 
-    async fn check(self: &Arc<Self>, live: Arc<Live>) -> Found {
-        let now = self.clock.now();
+    async fn check(self: &Arc<Self>, live: Arc<Live>, now: Timestamp) -> Found {
         if let Some(ending) = live.ending(now, self.idle_timeout) {
             return Found::Over(ending);
         }

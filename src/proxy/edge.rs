@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use super::leave::Leave;
 use super::stream::{End, Registry};
 use super::{Site, tls};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::session::Live;
 
 mod announced;
@@ -185,10 +185,10 @@ pub(super) fn forwarded(
     session: &Session,
     leave: &Arc<Leave>,
     is_patient: bool,
-    now: Timestamp,
+    clock: &Clock,
 ) -> Option<Arc<Ongoing>> {
     match streams_of(session) {
-        Some(connection) => Some(connection.streams().forwarded(leave, is_patient, now)),
+        Some(connection) => Some(connection.streams().forwarded(leave, is_patient, clock.now())),
         None => {
             note(Phase::Forwarded(Arc::clone(leave)));
             None

@@ -96,7 +96,7 @@ impl Sessions {
         let (Some(seat), true) = (made.pop(), made.is_empty()) else { return Ok(Found::None) };
         let Some(session) = self.session_of(&seat, place.host()).await? else { return Ok(Found::None) };
         match self.load(session.clone()).await? {
-            Some(live) => Ok(self.check(live).await),
+            Some(live) => Ok(self.check(live, self.clock.now()).await),
             None => Ok(Found::Over(self.ending(&session).await?)),
         }
     }
