@@ -313,29 +313,36 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             // What began since the last look has its time ahead of it.
             let is_old = seen == Some(number);
             seen = Some(number);
-            match phase {
-                Phase::Opened if is_old => return,
-                Phase::Opened => course.doze(number, header_timeout).await,
+            let silence = match &phase {
+                Phase::Opened => Some(header_timeout),
                 // Looked at once more before it counts as idle, so that requests that come one after another wake nobody.
                 Phase::Idle if is_old => {
                     // It holds the memory that the request was read into.
                     lock(&course.remembered).take();
-                    course.doze(number, keep_alive + header_timeout).await;
-                    if course.look().1 == number {
-                        return;
-                    }
+                    Some(keep_alive + header_timeout)
                 }
                 Phase::Forwarded(leave) if is_old => {
                     if leave.end().is_some() {
                         return;
                     }
-                    self.review_leave(&leave).await;
+                    self.review_leave(leave).await;
                     if leave.end().is_some() && !leave.ends_itself() {
                         return;
                     }
-                    sleep(REVIEW).await;
+                    None
                 }
-                Phase::Forwarded(_) | Phase::Busy | Phase::Idle => sleep(REVIEW).await,
+                Phase::Forwarded(_) | Phase::Busy | Phase::Idle => None,
+            };
+            // A request that ends meanwhile is not held on to.
+            drop(phase);
+            match silence {
+                Some(longest) => {
+                    course.doze(number, longest).await;
+                    if course.look().1 == number {
+                        return;
+                    }
+                }
+                None => sleep(REVIEW).await,
             }
         }
     }
