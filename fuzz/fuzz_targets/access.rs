@@ -240,7 +240,7 @@ impl Rules {
         let identity = visitor.map(Visitor::identity);
         let who = identity.as_ref().zip(visitor).map(|(identity, visitor)| {
             let ago = Duration::from_secs(u64::from(visitor.signed_in_ago) * 60);
-            Who { identity, signed_in_at: NOW.minus(ago) }
+            Who::supposed(identity, NOW.minus(ago))
         });
         self.policy().judge(self.access.access(), network.client(), who, NOW)
     }
