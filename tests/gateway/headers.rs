@@ -262,3 +262,27 @@ async fn a_request_has_one_id_wherever_it_is_spoken_of() {
         assert!(kept || id != other && id.len() == 22, "{id}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_for_one_connection_goes_no_further() {
+    let gate = Gate::with(|text| with_routes(&text, ROUTES)).await;
+    for (name, value) in [
+        ("connection", "keep-alive"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-connection", "keep-alive"),
+        ("proxy-authenticate", "Basic"),
+        ("proxy-authorization", "Basic YTpi"),
+        ("te", "trailers"),
+        ("trailer", "X-Late"),
+        ("upgrade", "h2c"),
+        ("http2-settings", "AAMAAABkAAQAAP__"),
+    ] {
+        let mut wire = gate.wire().await;
+        wire.send(format!("GET /open HTTP/1.1\r\nHost: {HOST}\r\n{name}: {value}\r\nX-Kept: 1\r\n\r\n")).await;
+        wire.answer().await;
+        let last = gate.recorder.last();
+        assert_eq!((last.values(name), last.values("x-kept")), (vec![], vec!["1"]), "{name}");
+    }
+    gate.raw(&format!("GET /open HTTP/1.1\r\nHost: {HOST}\r\nConnection: close, X-Extra\r\nX-Extra: 1\r\n\r\n")).await;
+    assert!(gate.recorder.last().values("x-extra").is_empty(), "it was named by `Connection`");
+}
