@@ -23,6 +23,7 @@ use crate::origin::Origin;
 use crate::portal::Visit;
 use crate::portal::answer::HSTS;
 use crate::portal::visit::is_grpc;
+use crate::session::Live;
 use crate::setting::Span;
 use crate::telemetry::{ACCESS, Metrics, OpenRequest};
 
@@ -162,15 +163,17 @@ impl Context {
         self.target()?.route.as_ref()?.cors.as_ref()
     }
 
-    /// The cookies of a request that are worth remembering: they named a session, and go out as they came but for ours.
-    fn memorable_cookies(&self, session: &Session, leave: &Leave, copy: &RequestHeader) -> Option<HeaderValue> {
+    /// The cookies of a request that are worth remembering, and the session that they name: they go out as they came but
+    /// for ours, and are not remembered yet for the session as it is now.
+    fn memorable(&self, session: &Session, leave: &Leave, copy: &RequestHeader) -> Option<(HeaderValue, Arc<Live>)> {
         let (target, changes) = (leave.target(), &leave.pass.route().request_headers);
-        if target.remembered.is_some() || leave.pass.visitor()?.session().is_none() || changes.concern(&header::COOKIE)
-        {
+        let live = leave.pass.visitor()?.session()?;
+        let is_known = target.remembered.as_ref().is_some_and(|remembered| Arc::ptr_eq(&remembered.live, live));
+        if is_known || changes.concern(&header::COOKIE) {
             return None;
         }
         let cookies = self.site.only_cookies(session.req_header(), target)?;
-        (copy.headers.get(header::COOKIE) == Some(cookies)).then(|| cookies.clone())
+        (copy.headers.get(header::COOKIE) == Some(cookies)).then(|| (cookies.clone(), Arc::clone(live)))
     }
 
     /// Makes the header fields of an answer what the visitor gets.
@@ -433,11 +436,11 @@ impl ProxyHttp for Proxy {
             request.set_raw_path(path.as_bytes())?;
         }
         let certificate = tls::Connection::of(session).and_then(tls::Connection::certificate);
-        let memorable = context.memorable_cookies(session, leave, request);
+        let memorable = context.memorable(session, leave, request);
         self.write_headers(request, context, leave, certificate)?;
-        if let (Some(cookies), Some(live)) = (memorable, leave.pass.visitor().and_then(Visitor::session)) {
+        if let Some((cookies, live)) = memorable {
             let others = request.headers.get(header::COOKIE).cloned();
-            edge::remember(edge::Remembered { cookies, live: Arc::clone(live), others });
+            edge::remember(edge::Remembered { cookies, live, others });
         }
         // A call may be silent before its answer begins.
         if context.is_call {
