@@ -13,7 +13,6 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use pingora::apps::ServerApp;
 use pingora::listeners::ALPN;
-use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::{GetSocketDigest as _, SocketDigest, Stream, UniqueID as _};
 use pingora::proxy::Session;
 use pingora::server::ShutdownWatch;
@@ -29,10 +28,12 @@ use crate::session::Live;
 
 mod announced;
 mod places;
+mod socket;
 mod streams;
 
 pub use places::Connections;
 use places::{Entered, Peers};
+pub(super) use socket::Socket;
 pub(super) use streams::{Ongoing, Streams};
 
 /// Whether a forwarded request may go on is looked at this often: a WebSocket ends so soon, or once more so late, after its
@@ -264,7 +265,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     async fn open(&self, socket: TcpStream, peer: SocketAddr, site: &Site) -> Option<(Stream, Option<Entered>)> {
         let limit = site.terms.limits.handshake_timeout.0;
         socket.set_nodelay(true).ok();
-        let mut socket = Socket::from(socket);
+        let mut socket = Socket::new(socket);
         let mut address = peer;
         if site.is_balancer(peer.ip()) {
             match timeout(limit, announced::read(&mut socket)).await {

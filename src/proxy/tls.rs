@@ -10,7 +10,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pingora::listeners::TlsAccept;
 use pingora::listeners::tls::Acceptor;
-use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::tls::server::handshake_with_callback;
 use pingora::protocols::tls::{TlsRef, TlsStream};
 use pingora::proxy::Session;
@@ -21,7 +20,7 @@ use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 use x509_parser::extensions::GeneralName;
 
-use super::edge::Streams;
+use super::edge::{Socket, Streams};
 use crate::pem::{self, BadPem};
 use crate::secret;
 
@@ -251,8 +250,8 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    pub(super) async fn accept(&self, stream: Stream) -> pingora::Result<TlsStream<Stream>> {
-        handshake_with_callback(&self.acceptor, stream, &Known).await
+    pub(super) async fn accept(&self, socket: Socket) -> pingora::Result<TlsStream<Socket>> {
+        handshake_with_callback(&self.acceptor, socket, &Known).await
     }
 }
 

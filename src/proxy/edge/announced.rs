@@ -3,9 +3,10 @@
 
 use std::net::SocketAddr;
 
-use pingora::protocols::l4::stream::Stream;
 use proxy_header::{ParseConfig, ProxyHeader};
 use tokio::io::AsyncReadExt as _;
+
+use super::Socket;
 
 /// No header is longer: the second version has a length of its own, and this leaves room for its extensions.
 const MOST_BYTES: usize = 4096;
@@ -22,18 +23,18 @@ pub(super) enum Bad {
 }
 
 /// Reads the header, which must be there, and gives the visitor's address; none where the balancer speaks for itself
-/// (`LOCAL`, `UNKNOWN`). What follows it stays in the stream.
-pub(super) async fn read(stream: &mut Stream) -> Result<Option<SocketAddr>, Bad> {
+/// (`LOCAL`, `UNKNOWN`). What follows it stays in the socket.
+pub(super) async fn read(socket: &mut Socket) -> Result<Option<SocketAddr>, Bad> {
     let mut buffer = Vec::with_capacity(256);
     let config = ParseConfig { include_tlvs: false, allow_v1: true, allow_v2: true };
     loop {
         let mut chunk = [0; 256];
-        let read = stream.read(&mut chunk).await.map_err(|_| Bad::Endless)?;
+        let read = socket.read(&mut chunk).await.map_err(|_| Bad::Endless)?;
         buffer.extend_from_slice(&chunk[..read]);
         match ProxyHeader::parse(&buffer, config) {
             Ok((header, length)) => {
                 let source = header.proxied_address().map(|address| address.source);
-                stream.rewind(&buffer[length..]);
+                socket.unread(&buffer[length..]);
                 return Ok(source);
             }
             Err(proxy_header::Error::BufferTooShort) if read > 0 && buffer.len() < MOST_BYTES => {}
