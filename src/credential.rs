@@ -79,11 +79,13 @@ impl Visitor {
     }
 
     /// The identity headers for the upstream, ready-made.
-    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
-        match self {
-            Self::Session(live) => live.headers(),
-            Self::Named(named) => &named.headers,
-        }
+    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let (live, named) = match self {
+            Self::Session(live) => (Some(live), None),
+            Self::Named(named) => (None, Some(named)),
+        };
+        let named = named.into_iter().flat_map(|named| named.headers.iter().cloned());
+        live.into_iter().flat_map(|live| live.headers()).chain(named)
     }
 
     /// The session, where there is one.

@@ -119,7 +119,7 @@ pub struct Sessions {
     store: Shared,
     clock: Clock,
     mosaic: Mosaic,
-    plan: Plan,
+    plan: Arc<Plan>,
     jar: Jar,
     lifetime: Duration,
     idle_timeout: Duration,
@@ -208,7 +208,7 @@ impl Sessions {
             store: parts.store,
             clock: parts.clock,
             mosaic: parts.mosaic,
-            plan: parts.plan,
+            plan: Arc::new(parts.plan),
             jar: parts.jar,
             lifetime: config.lifetime.0,
             idle_timeout: config.idle_timeout.0,
@@ -350,9 +350,8 @@ impl Sessions {
         };
         let Some(used_at) = self.store.get(&used_name(key)).await? else { return Ok(None) };
         let used_at = used_at_of(key, used_at)?;
-        let headers = self.plan.headers(&session.identity);
         let kept = before.map(Live::kept).unwrap_or_default();
-        Ok(Some(Arc::new(Live::new(id, &session, headers, used_at, now.plus(FRESH), kept))))
+        Ok(Some(Arc::new(Live::new(id, &session, &self.plan, used_at, now.plus(FRESH), kept))))
     }
 
     /// Who may be signed in.

@@ -137,17 +137,17 @@ impl Plan {
     }
 
     /// The names that are ours on every request.
-    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &HeaderName> {
         self.0.iter().map(|(_, name)| name)
     }
 
-    /// The headers for one visitor. An attribute the visitor lacks makes no header; lists that would take the
-    /// whole beyond 8 KiB are left out rather than cut, because a cut list is another list.
-    pub fn headers(&self, identity: &Identity) -> Vec<(HeaderName, HeaderValue)> {
+    /// The values of the headers for one visitor, each in the place of its name. An attribute the visitor lacks makes no
+    /// header; lists that would take the whole beyond 8 KiB are left out rather than cut, because a cut list is another
+    /// list.
+    pub fn values(&self, identity: &Identity) -> Vec<Option<HeaderValue>> {
         let mut budget = MOST_BYTES;
-        let mut headers = Vec::with_capacity(self.0.len());
-        for (told, name) in &self.0 {
-            let Some(value) = told.value(identity) else { continue };
+        let value = |(told, name): &(Told, HeaderName)| {
+            let value = told.value(identity)?;
             let size = name.as_str().len() + value.len();
             if size > budget {
                 tracing::warn!(
@@ -155,12 +155,25 @@ impl Plan {
                     header.bytes = size,
                     "left out an identity header: together they would pass 8 KiB"
                 );
-                continue;
+                return None;
             }
             budget -= size;
-            headers.push((name.clone(), value));
-        }
-        headers
+            Some(value)
+        };
+        self.0.iter().map(value).collect()
+    }
+
+    /// Values with their names.
+    pub fn told(
+        &self,
+        values: impl Iterator<Item = Option<HeaderValue>>,
+    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.names().zip(values).filter_map(|(name, value)| Some((name.clone(), value?)))
+    }
+
+    /// The headers for one visitor.
+    pub fn headers(&self, identity: &Identity) -> Vec<(HeaderName, HeaderValue)> {
+        self.told(self.values(identity).into_iter()).collect()
     }
 }
 

@@ -15,7 +15,7 @@ use pingora::{Error, ErrorType, OrErr as _};
 
 use super::access::Pass;
 use super::tls::ClientCertificate;
-use crate::credential::authorization;
+use crate::credential::{Visitor, authorization};
 use crate::identity::headers::{Attribute, Plan, Preset};
 use crate::session::cookie;
 
@@ -143,7 +143,6 @@ fn write_fields(
     pass: &Pass,
     provenance: &Provenance<'_>,
 ) -> pingora::Result<()> {
-    fields.reserve(ADDED_FIELDS);
     let dropped: Vec<HeaderName> = fields.keys().filter(|name| managed.drops(name.as_str())).cloned().collect();
     for name in dropped {
         fields.remove(&name);
@@ -164,8 +163,8 @@ fn write_fields(
         Some(cookies) => fields.insert(COOKIE, cookies),
         None => fields.remove(COOKIE),
     };
-    for (name, value) in pass.visitor().map_or(&[][..], |visitor| visitor.headers()) {
-        fields.insert(name.clone(), value.clone());
+    for (name, value) in pass.visitor().into_iter().flat_map(Visitor::headers) {
+        fields.insert(name, value);
     }
     // Visitors nearly always write the one authority that it is.
     let named = fields.get(HOST).filter(|host| host.as_bytes() == provenance.authority.as_bytes()).cloned();
@@ -213,9 +212,6 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
-
-/// At most so many fields are usually added to a request.
-const ADDED_FIELDS: usize = 12;
 
 fn value_of(text: &str) -> pingora::Result<HeaderValue> {
     HeaderValue::from_str(text).or_err(ErrorType::InternalError, "write a header field")

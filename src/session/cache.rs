@@ -13,6 +13,7 @@ use super::renewal::{self, Turns};
 use super::{Ending, Session};
 use crate::clock::Timestamp;
 use crate::identity::Subject;
+use crate::identity::headers::Plan;
 use crate::secret;
 use crate::store;
 
@@ -21,7 +22,8 @@ pub struct Live {
     id: SessionId,
     subject: Subject,
     moments: Moments,
-    headers: Box<[(HeaderName, HeaderValue)]>,
+    /// Which headers tell about the visitor.
+    plan: Arc<Plan>,
     packed: Packed,
     /// What was packed, once a request needed it.
     session: OnceLock<Box<Session>>,
@@ -75,7 +77,7 @@ impl Live {
     pub(super) fn new(
         id: SessionId,
         session: &Session,
-        headers: Vec<(HeaderName, HeaderValue)>,
+        plan: &Arc<Plan>,
         used_at: Timestamp,
         fresh_until: Timestamp,
         kept: Kept,
@@ -85,8 +87,8 @@ impl Live {
             id,
             subject: session.identity.subject.clone(),
             moments: Moments::of(session),
-            headers: headers.into_boxed_slice(),
-            packed: Packed::new(session),
+            plan: Arc::clone(plan),
+            packed: Packed::new(session, &plan.values(&session.identity)),
             session: OnceLock::new(),
             used_at: AtomicI64::new(used_at.unix_millis()),
             use_saved_at: AtomicI64::new(used_at.unix_millis()),
@@ -115,7 +117,7 @@ impl Live {
     /// What is known about the session. To ask costs memory for as long as it is kept, so what every request needs has
     /// ways of its own.
     pub fn session(&self) -> &Session {
-        self.session.get_or_init(|| Box::new(self.packed.unpack(&self.moments)))
+        self.session.get_or_init(|| Box::new(self.packed.unpack(&self.moments, self.plan.names().len())))
     }
 
     /// Who signed in.
@@ -133,8 +135,8 @@ impl Live {
     }
 
     /// The identity headers for the upstream, ready-made.
-    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.headers
+    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.plan.told(self.packed.header_values())
     }
 
     /// A token that only this session's own pages can carry.

@@ -1,36 +1,27 @@
-//! What a session in memory knows beyond what its requests need, in one piece: as strings of its own each, it would take
-//! up several times its text.
+//! What a session in memory knows, its moments aside, in one piece in which no text stands twice: as strings and header
+//! values of its own each, it would take up several times its text.
 
-use serde_json::{Map, Value};
-use zeroize::Zeroizing;
+use bytes::Bytes;
+use http::HeaderValue;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Session;
 use super::cache::Moments;
 use crate::identity::{EmailAddress, Identity, Subject};
 
-/// A session without its moments, as JSON without names.
-pub(super) struct Packed(Zeroizing<Box<[u8]>>);
-
-/// In the order in which they are packed.
-type Fields = (
-    Subject,
-    Option<EmailAddress>,
-    bool,
-    Option<String>,
-    Option<String>,
-    Vec<String>,
-    Vec<String>,
-    Option<String>,
-    Vec<String>,
-    Option<String>,
-    Map<String, Value>,
-    String,
-    Option<String>,
-    Option<String>,
-);
+/// The header values of a session, and the session without its moments.
+pub(super) struct Packed {
+    /// First how long the places are, then the places, then the texts.
+    ///
+    /// A place is the length of a text and how far from the first text it begins; a list is its length and the places in
+    /// it. The length is one more than it is, and zero where there is no text.
+    bytes: Bytes,
+    /// In the same way the texts that are not left behind in memory.
+    secrets: Zeroizing<Box<[u8]>>,
+}
 
 impl Packed {
-    pub(super) fn new(session: &Session) -> Self {
+    pub(super) fn new(session: &Session, headers: &[Option<HeaderValue>]) -> Self {
         // Every field is named, so that none can be added and forgotten here.
         let Session {
             identity,
@@ -55,54 +46,163 @@ impl Packed {
             organization,
             claims,
         } = identity;
-        let fields = (
-            subject,
-            email,
-            email_verified,
-            name,
-            username,
-            groups,
-            roles,
-            phone_number,
-            permissions,
-            organization,
-            claims,
-            mosaic_session,
-            refresh_token,
-            asked_for,
-        );
-        let written = Zeroizing::new(serde_json::to_vec(&fields).expect("a session has string keys only"));
-        // A copy, because what grew while it was written has room to spare.
-        Self(Zeroizing::new(Box::from(written.as_slice())))
+        let mut packing = Packing::default();
+        // Lists joined by commas come first, and their elements are found in them.
+        for value in headers {
+            packing.text(value.as_ref().map(HeaderValue::as_bytes));
+        }
+        packing.text(Some(subject.as_str().as_bytes()));
+        packing.text(email.as_ref().map(|email| email.as_str().as_bytes()));
+        packing.number(usize::from(*email_verified));
+        packing.text(name.as_ref().map(String::as_bytes));
+        packing.text(username.as_ref().map(String::as_bytes));
+        packing.list(groups);
+        packing.list(roles);
+        packing.text(phone_number.as_ref().map(String::as_bytes));
+        packing.list(permissions);
+        packing.text(organization.as_ref().map(String::as_bytes));
+        let claims = (!claims.is_empty()).then(|| serde_json::to_vec(claims).expect("claims have string keys only"));
+        packing.text(claims.as_deref());
+        packing.text(asked_for.as_ref().map(String::as_bytes));
+        let mut secrets = Packing::default();
+        secrets.text(Some(mosaic_session.as_bytes()));
+        secrets.text(refresh_token.as_ref().map(String::as_bytes));
+        let bytes = Bytes::from(packing.finish());
+        Self { bytes, secrets: Zeroizing::new(secrets.finish().into_boxed_slice()) }
     }
 
-    /// The session, with its moments.
-    pub(super) fn unpack(&self, moments: &Moments) -> Session {
-        let fields: Fields = serde_json::from_slice(&self.0).expect("what was packed can be unpacked");
-        let (subject, email, email_verified, name, username, groups, roles, phone_number, permissions, ..) = fields;
-        let (.., organization, claims, mosaic_session, refresh_token, asked_for) = fields;
+    /// The header values that it was packed with.
+    pub(super) fn header_values(&self) -> impl Iterator<Item = Option<HeaderValue>> {
+        let mut unpacking = Unpacking::new(&self.bytes);
+        std::iter::from_fn(move || {
+            let text = unpacking.text();
+            Some(text.and_then(|text| HeaderValue::from_maybe_shared(self.bytes.slice_ref(text)).ok()))
+        })
+    }
+
+    /// The session, with its moments; there were `headers` header values.
+    pub(super) fn unpack(&self, moments: &Moments, headers: usize) -> Session {
+        let mut unpacking = Unpacking::new(&self.bytes);
+        let mut secrets = Unpacking::new(&self.secrets);
+        for _ in 0..headers {
+            unpacking.text();
+        }
+        let subject = unpacking.string().expect("every session has a subject");
+        let identity = Identity {
+            subject: Subject::try_from(subject).expect("it was one"),
+            email: unpacking.string().map(|email| EmailAddress::parse(&email).expect("it was one")),
+            email_verified: unpacking.number() == 1,
+            name: unpacking.string(),
+            username: unpacking.string(),
+            groups: unpacking.list(),
+            roles: unpacking.list(),
+            phone_number: unpacking.string(),
+            permissions: unpacking.list(),
+            organization: unpacking.string(),
+            claims: unpacking
+                .text()
+                .map(|claims| serde_json::from_slice(claims).expect("what was written can be read"))
+                .unwrap_or_default(),
+        };
         Session {
-            identity: Identity {
-                subject,
-                email,
-                email_verified,
-                name,
-                username,
-                groups,
-                roles,
-                phone_number,
-                permissions,
-                organization,
-                claims,
-            },
+            identity,
             signed_in_at: moments.signed_in_at,
             expires_at: moments.expires_at,
-            mosaic_session,
-            refresh_token,
+            mosaic_session: secrets.string().expect("every session has one at Mosaic"),
+            refresh_token: secrets.string(),
             access_expires_at: moments.access_expires_at,
             renew_at: Some(moments.renew_at),
-            organization: asked_for,
+            organization: unpacking.string(),
         }
+    }
+}
+
+#[derive(Default)]
+struct Packing {
+    places: Vec<u8>,
+    texts: Vec<u8>,
+}
+
+impl Packing {
+    /// In as few bytes as it takes, seven bits in each, the lowest first (LEB128).
+    fn number(&mut self, number: usize) {
+        put_number(&mut self.places, number);
+    }
+
+    fn text(&mut self, text: Option<&[u8]>) {
+        let Some(text) = text else { return self.number(0) };
+        let known = self.texts.windows(text.len().max(1)).position(|known| known.starts_with(text));
+        let start = known.unwrap_or_else(|| {
+            self.texts.extend_from_slice(text);
+            self.texts.len() - text.len()
+        });
+        self.number(text.len() + 1);
+        self.number(start);
+    }
+
+    fn list(&mut self, texts: &[String]) {
+        self.number(texts.len());
+        texts.iter().for_each(|text| self.text(Some(text.as_bytes())));
+    }
+
+    /// One piece of the exact size: what grew has room to spare.
+    fn finish(mut self) -> Vec<u8> {
+        let mut start = Vec::with_capacity(2);
+        put_number(&mut start, self.places.len());
+        let packed = [&*start, &self.places, &self.texts].concat();
+        self.texts.zeroize();
+        packed
+    }
+}
+
+fn put_number(bytes: &mut Vec<u8>, mut number: usize) {
+    while number > 0x7f {
+        bytes.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number.to_le_bytes()[0]);
+}
+
+struct Unpacking<'a> {
+    places: &'a [u8],
+    texts: &'a [u8],
+}
+
+impl<'a> Unpacking<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let mut start = Self { places: bytes, texts: &[] };
+        let length = start.number();
+        let (places, texts) = start.places.split_at(length);
+        Self { places, texts }
+    }
+
+    /// The next number; zero behind the last one.
+    fn number(&mut self) -> usize {
+        let mut number = 0;
+        let mut shift = 0;
+        while let Some((&byte, rest)) = self.places.split_first() {
+            self.places = rest;
+            number |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        number
+    }
+
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let length = self.number().checked_sub(1)?;
+        let start = self.number();
+        Some(&self.texts[start..start + length])
+    }
+
+    fn string(&mut self) -> Option<String> {
+        self.text().map(|text| String::from_utf8(text.to_vec()).expect("it was text"))
+    }
+
+    fn list(&mut self) -> Vec<String> {
+        (0..self.number()).filter_map(|_| self.string()).collect()
     }
 }
 
@@ -115,9 +215,13 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
 
-    fn check(session: &Session) {
+    fn check(session: &Session, headers: &[Option<&'static str>]) {
         let moments = Moments::of(session);
-        let unpacked = Packed::new(session).unpack(&moments);
+        let headers: Vec<_> = headers.iter().map(|value| value.map(HeaderValue::from_static)).collect();
+        let packed = Packed::new(session, &headers);
+        let values: Vec<_> = packed.header_values().take(headers.len()).collect();
+        assert_eq!(values, headers);
+        let unpacked = packed.unpack(&moments, headers.len());
         let mut expected = session.clone();
         expected.renew_at = Some(moments.renew_at);
         assert_eq!(serde_json::to_value(&unpacked).unwrap(), serde_json::to_value(&expected).unwrap());
@@ -137,7 +241,8 @@ mod tests {
             renew_at: None,
             organization: None,
         };
-        check(&bare);
+        check(&bare, &[]);
+        check(&bare, &[None, Some("u1")]);
         let list = |texts: [&str; 2]| texts.map(str::to_owned).to_vec();
         let claims = json!({"custom_data": {"team": "R&D", "level": 3, "sites": ["a", null], "share": 0.1}});
         let full = Identity {
@@ -153,7 +258,7 @@ mod tests {
             claims: claims.as_object().unwrap().clone(),
             ..bare.identity.clone()
         };
-        check(&Session {
+        let mut session = Session {
             identity: full,
             signed_in_at: start,
             expires_at: hours(9),
@@ -162,6 +267,31 @@ mod tests {
             access_expires_at: hours(3),
             renew_at: Some(hours(2)),
             organization: Some("org-2".to_owned()),
-        });
+        };
+        check(&session, &[Some("u1"), None, Some("ada@example.com"), Some("ops,on%2C call")]);
+        session.mosaic_session = "s".repeat(70_000);
+        check(&session, &[None]);
+    }
+
+    #[test]
+    fn a_text_stands_there_once() {
+        let email = "ada@example.com";
+        let mut identity = Identity::new(Subject::try_from("u1".to_owned()).unwrap());
+        identity.email = Some(EmailAddress::parse(email).unwrap());
+        identity.groups = ["ops", "staff"].map(str::to_owned).to_vec();
+        let session = Session {
+            identity,
+            signed_in_at: Timestamp::from_unix_seconds(1_000),
+            expires_at: Timestamp::from_unix_seconds(2_000),
+            mosaic_session: "s1".to_owned(),
+            refresh_token: None,
+            access_expires_at: Timestamp::from_unix_seconds(2_000),
+            renew_at: None,
+            organization: None,
+        };
+        let headers = ["u1", email, "ops,staff"].map(|value| Some(HeaderValue::from_static(value)));
+        let packed = Packed::new(&session, &headers);
+        let texts = Unpacking::new(&packed.bytes).texts;
+        assert_eq!(String::from_utf8_lossy(texts), "u1ada@example.comops,staff");
     }
 }

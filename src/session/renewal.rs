@@ -222,8 +222,7 @@ impl Sessions {
     /// Puts the renewed session in the place of the old one, unless that was forgotten meanwhile.
     async fn keep(&self, live: &Arc<Live>, session: &Session, now: Timestamp) -> Arc<Live> {
         live.kept.turns().succeed();
-        let headers = self.plan.headers(&session.identity);
-        let entry = Live::new(live.id().clone(), session, headers, live.used_at(), now.plus(FRESH), live.kept());
+        let entry = Live::new(live.id().clone(), session, &self.plan, live.used_at(), now.plus(FRESH), live.kept());
         let entry = Arc::new(entry);
         let put = Arc::clone(&entry);
         let kept = self.cache.load(live.key(), |cached| async move { Ok(cached.map(|_| put)) });
