@@ -229,8 +229,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             };
             match accepted {
                 Ok((socket, peer)) => {
-                    let (edge, stopping) = (Arc::clone(&self), stopping.clone());
-                    tokio::spawn(async move { edge.serve(socket, peer, &stopping).await });
+                    tokio::spawn(Arc::clone(&self).serve(socket, peer, stopping.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a connection");
@@ -245,20 +244,25 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         self.inner.cleanup().await;
     }
 
-    async fn serve(&self, socket: TcpStream, peer: SocketAddr, shutdown: &ShutdownWatch) {
+    async fn serve(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, shutdown: ShutdownWatch) {
         let site = self.threshold.site.load_full();
         let Some(_place) = self.threshold.connections.enter(site.terms.limits.connections) else { return };
         let Some((stream, _entered)) = self.open(socket, peer, &site).await else { return };
         drop(site);
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
-            self.serve_streams(stream, shutdown).await;
+            self.serve_streams(stream, &shutdown).await;
             return;
         }
         let course = Arc::new(Course::default());
+        let inner = Arc::clone(&self.inner);
+        // A task of its own, so that no request has what watches over it be looked at.
+        let requests = async move { inner.process_new(stream, &shutdown).await };
+        let mut requests = tokio::spawn(CONNECTION.scope(Arc::clone(&course), requests));
         tokio::select! {
-            _ = CONNECTION.scope(Arc::clone(&course), self.inner.process_new(stream, shutdown)) => {}
-            () = self.overdue(&course) => {}
+            _ = &mut requests => return,
+            () = self.overdue(&course) => requests.abort(),
         }
+        requests.await.ok();
     }
 
     /// What comes ahead of HTTP: where the connection is from, and TLS.
