@@ -3,34 +3,31 @@
 //! Each phase is a few lines here; what a request means, who may pass and what the upstream receives is decided in
 //! the modules below. It has never heard of Mosaic.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer as _};
 use pingora::{Error, ErrorSource, ErrorType, OrErr as _};
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::credential::Visitor;
-use crate::origin::Origin;
 use crate::portal::Visit;
-use crate::portal::answer::HSTS;
-use crate::portal::visit::is_grpc;
-use crate::session::Live;
 use crate::setting::Span;
-use crate::telemetry::{ACCESS, Metrics, OpenRequest};
+use crate::telemetry::{ACCESS, Metrics};
 
 pub mod access;
 mod bridge;
 pub mod canonical;
 mod challenge;
+mod context;
 pub mod cors;
 mod decision;
 pub mod edge;
@@ -39,6 +36,7 @@ mod failure;
 mod handshake;
 pub mod headers;
 mod leave;
+mod manner;
 mod objected;
 mod own;
 mod question;
@@ -52,16 +50,15 @@ pub mod tls;
 pub mod upstream;
 
 use access::Pass;
-use cors::Cors;
-use decision::{Decision, Target};
-use edge::Ongoing;
+pub use context::Context;
+use decision::Decision;
 use failure::{Failure, failure_of, refusal_of};
-use handshake::is_websocket;
 use leave::Leave;
+use manner::Manner;
 use objected::Objected;
 use question::Question;
 pub use site::Site;
-use stream::{End, Kind, VisitorsEnd};
+use stream::{End, Kind};
 use terms::Source;
 pub use terms::Terms;
 use upstream::Attempts;
@@ -121,139 +118,24 @@ pub struct Proxy {
     pub streams: stream::Registry,
 }
 
-/// One request on its way.
-pub struct Context {
-    site: Arc<Site>,
-    arrived_at: Timestamp,
-    request_id: HeaderValue,
-    client: IpAddr,
-    target: Option<Target>,
-    leave: Option<Arc<Leave>>,
-    ongoing: Option<Arc<Ongoing>>,
-    /// Whether it is a call of gRPC by HTTP/2, whose answer has trailers.
-    is_call: bool,
-    objected: Option<Objected>,
-    /// What the upstream can check about the visitor, and the header's name.
-    assertion: Option<(HeaderName, HeaderValue)>,
-    verdict: &'static str,
-    attempts: Attempts,
-    /// Whether the upstream has begun with an answer.
-    is_answered: bool,
-    body_bytes: u64,
-    body_begun_at: Option<Timestamp>,
-    _open: OpenRequest,
-}
-
-impl Context {
-    fn pass(&self) -> Option<&Pass> {
-        self.leave.as_ref().map(|leave| &leave.pass)
-    }
-
-    fn target(&self) -> Option<&Target> {
-        self.leave.as_ref().map_or(self.target.as_ref(), |leave| Some(leave.target()))
-    }
-
-    /// Where the visitor is, as far as that is known.
-    fn origin(&self) -> Origin {
-        self.target().map_or_else(|| self.site.terms.public_url.clone(), |target| self.site.origin(&target.host))
-    }
-
-    /// What the route says to pages of other sites.
-    fn cors(&self) -> Option<&Cors> {
-        self.target()?.route.as_ref()?.cors.as_ref()
-    }
-
-    /// The cookies of a request that are worth remembering, and the session that they name: they go out as they came but
-    /// for ours, and are not remembered yet for the session as it is now.
-    fn memorable(&self, session: &Session, leave: &Leave, copy: &RequestHeader) -> Option<(HeaderValue, Arc<Live>)> {
-        let (target, changes) = (leave.target(), &leave.pass.route().request_headers);
-        let live = leave.pass.visitor()?.session()?;
-        let is_known = target.remembered.as_ref().is_some_and(|remembered| Arc::ptr_eq(&remembered.live, live));
-        if is_known || changes.concern(&header::COOKIE) {
-            return None;
-        }
-        let cookies = self.site.only_cookies(session.req_header(), target)?;
-        (copy.headers.get(header::COOKIE) == Some(cookies)).then(|| (cookies.clone(), Arc::clone(live)))
-    }
-
-    /// Makes the header fields of an answer what the visitor gets.
-    fn write_answer(&self, session: &Session, fields: &mut HeaderMap, is_final: bool) {
-        // Before ours, so that none of ours can be changed.
-        if let Some(pass) = self.pass() {
-            pass.route().response_headers.apply(fields);
-        }
-        headers::drop_own_cookies(fields);
-        if let Some(cors) = self.cors() {
-            let (theirs, ours) = cors.answer(&session.req_header().headers, fields);
-            for name in theirs {
-                fields.remove(name);
-            }
-            for (name, value) in ours {
-                fields.append(name, value);
-            }
-        }
-        if !is_final {
-            return;
-        }
-        fields.remove(KEEP_ALIVE);
-        if self.pass().is_some_and(|pass| !pass.is_public()) {
-            headers::make_private(fields);
-        }
-        if self.site.terms.public_url.is_secure() && !fields.contains_key(header::STRICT_TRANSPORT_SECURITY) {
-            fields.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
-        }
-        fields.insert(headers::X_REQUEST_ID, self.request_id.clone());
-    }
-
-    fn request_id(&self) -> &str {
-        self.request_id.to_str().unwrap_or_default()
-    }
-
-    /// Has the visitor's end of a stream say by itself why that ends.
-    fn open_stream(&self, session: &mut Session, kind: Kind, answer: Option<&ResponseHeader>) {
-        if let Some(leave) = self.leave.as_ref().filter(|leave| !leave.ends_itself()) {
-            leave.opens(kind);
-            VisitorsEnd::replace(session, leave, kind, answer);
-        }
-    }
-
-    /// An error once the request was told to end, unless it does that by itself.
-    fn must_go_on(&self) -> pingora::Result<()> {
-        let is_withdrawn = self.leave.as_ref().is_some_and(|leave| leave.end().is_some() && !leave.ends_itself());
-        if is_withdrawn || self.ongoing.as_ref().is_some_and(|ongoing| ongoing.is_over()) {
-            return Error::e_explain(ErrorType::HTTPStatus(401), "the leave to pass is withdrawn");
-        }
-        Ok(())
-    }
-}
-
 impl Proxy {
     /// The one place that says where a request goes. It takes leave to pass, and nothing else sends a visitor's request
     /// to a server.
-    async fn forward(
-        &self,
-        pass: &Pass,
-        request: &RequestHeader,
-        attempts: &mut Attempts,
-    ) -> pingora::Result<Box<HttpPeer>> {
+    async fn forward(&self, pass: &Pass, manner: Manner, attempts: &mut Attempts) -> pingora::Result<Box<HttpPeer>> {
         let route = pass.route();
         let mut peer = attempts.peer(&route.upstream, self.clock.now()).await?;
-        // A tunnel, a stream of events or a call may be silent for long; the session's end is what ends it.
-        let headers = &request.headers;
-        let is_websocket = is_websocket(headers);
-        let open_ended = is_websocket || accepts_events(headers) || is_grpc(headers);
         if let Some(options) = peer.get_mut_peer_options() {
             options.connection_timeout = Some(route.connect_timeout);
             options.total_connection_timeout = Some(route.connect_timeout);
-            options.read_timeout = (!open_ended).then_some(route.response_timeout);
+            options.read_timeout = (!manner.is_open_ended()).then_some(route.response_timeout);
             options.write_timeout = Some(route.response_timeout);
             options.idle_timeout = Some(UPSTREAM_IDLE);
-            if !headers.keys().any(is_hop_by_hop) {
+            if !manner.has_hop_by_hop {
                 // There is nothing to take out, which the framework would look for under each name by itself.
                 options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
             }
         }
-        if is_websocket {
+        if manner.is_websocket {
             handshake::prepare(&mut peer);
         }
         Ok(Box::new(peer))
@@ -305,28 +187,10 @@ impl Proxy {
 /// Connections to an upstream are kept this long between requests: shorter than common servers keep theirs, so
 /// that a request seldom meets a connection that is just being closed.
 const UPSTREAM_IDLE: Duration = Duration::from_secs(50);
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// Every write to a visitor, and what they send after an answer that did not wait for it.
 const VISITOR_TIMEOUT: Duration = Duration::from_secs(60);
 /// The rate of a body is judged once it had this long.
 const BODY_GRACE: Duration = Duration::from_secs(30);
-
-/// Whether a field is for one connection only, or names others that are (RFC 9110 section 7.6.1): all that the framework
-/// knows by name. What `Connection` names comes with it.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    *name == header::CONNECTION
-        || *name == header::UPGRADE
-        || *name == header::TE
-        || *name == header::TRAILER
-        || *name == header::TRANSFER_ENCODING
-        || *name == header::PROXY_AUTHENTICATE
-        || *name == header::PROXY_AUTHORIZATION
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
-}
-
-fn accepts_events(headers: &HeaderMap) -> bool {
-    headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
-}
 
 #[async_trait]
 impl ProxyHttp for Proxy {
@@ -334,24 +198,7 @@ impl ProxyHttp for Proxy {
     type CTX = Box<Context>;
 
     fn new_ctx(&self) -> Box<Context> {
-        Box::new(Context {
-            site: self.site.load_full(),
-            arrived_at: self.clock.now(),
-            request_id: HeaderValue::from_static("-"),
-            client: IpAddr::from([0, 0, 0, 0]),
-            target: None,
-            leave: None,
-            ongoing: None,
-            is_call: false,
-            objected: None,
-            assertion: None,
-            verdict: "broken_off",
-            attempts: Attempts::default(),
-            is_answered: false,
-            body_bytes: 0,
-            body_begun_at: None,
-            _open: self.metrics.begin(),
-        })
+        Box::new(Context::new(self.site.load_full(), self.clock.now(), self.metrics.begin()))
     }
 
     /// The default registers a compression module that linkgate does not use.
@@ -389,10 +236,11 @@ impl ProxyHttp for Proxy {
                 let method = session.req_header().method.clone();
                 let leave = self.let_pass(context, pass, method)?;
                 context.verdict = "forwarded";
+                context.manner = Manner::of(&session.req_header().headers);
                 // The two ends of a call may both be silent for long.
-                let is_call = is_grpc(&session.req_header().headers);
+                let is_call = context.manner.is_call;
                 let is_patient = is_call || session.is_body_empty();
-                context.is_call = is_call && session.is_http2();
+                context.has_trailers = is_call && session.is_http2();
                 context.ongoing = edge::forwarded(session, &leave, is_patient, &self.clock);
                 return Ok(false);
             }
@@ -412,13 +260,17 @@ impl ProxyHttp for Proxy {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, session: &mut Session, context: &mut Box<Context>) -> pingora::Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        context: &mut Box<Context>,
+    ) -> pingora::Result<Box<HttpPeer>> {
         let Some(leave) = context.leave.clone() else {
             return Error::e_explain(ErrorType::InternalError, "a request without leave to pass");
         };
         // What was read of the body is sent again, and counted again.
         (context.body_bytes, context.body_begun_at) = (0, None);
-        self.forward(&leave.pass, session.req_header(), &mut context.attempts).await
+        self.forward(&leave.pass, context.manner, &mut context.attempts).await
     }
 
     async fn upstream_request_filter(
@@ -443,7 +295,7 @@ impl ProxyHttp for Proxy {
             edge::remember(edge::Remembered { cookies, live, others });
         }
         // A call may be silent before its answer begins.
-        if context.is_call {
+        if context.has_trailers {
             context.open_stream(session, Kind::Call, None);
         }
         Ok(())
@@ -478,7 +330,7 @@ impl ProxyHttp for Proxy {
         let took = now.since(begun_at);
         let least = took.as_secs() * context.site.terms.limits.body_bytes_per_second as u64;
         let is_slow = body.is_some() && took > BODY_GRACE && context.body_bytes < least;
-        if is_slow && !is_grpc(&session.req_header().headers) {
+        if is_slow && !context.manner.is_call {
             // Where the framework does not end the stream by this, the edge does.
             if let Some(ongoing) = &context.ongoing {
                 ongoing.end();
@@ -490,13 +342,13 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_response_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         response: &mut ResponseHeader,
         context: &mut Box<Context>,
     ) -> pingora::Result<()> {
         context.is_answered = true;
         context.attempts.answered();
-        if response.status == 101 && !is_websocket(&session.req_header().headers) {
+        if response.status == 101 && !context.manner.is_websocket {
             return Err(
                 Error::explain(ErrorType::InvalidHTTPHeader, "the upstream switched protocols unasked").into_up()
             );
@@ -563,7 +415,7 @@ impl ProxyHttp for Proxy {
             Failure::BrokenOff => {
                 let request = session.req_header();
                 let is_repeatable = request.method.is_idempotent()
-                    && !is_websocket(&request.headers)
+                    && !context.manner.is_websocket
                     && !session.as_ref().retry_buffer_truncated();
                 let retries = context.pass().map_or(0, |pass| pass.route().retries);
                 context.attempts.broken_off(was_kept, retries, now) && is_repeatable
