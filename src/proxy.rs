@@ -292,7 +292,8 @@ impl ProxyHttp for Proxy {
         self.write_headers(request, context, leave, certificate)?;
         if let Some((cookies, live)) = memorable {
             let others = request.headers.get(header::COOKIE).cloned();
-            edge::remember(edge::Remembered { cookies, live, others });
+            let identity = live.headers().collect();
+            edge::remember(edge::Remembered { cookies, live, identity, others });
         }
         // A call may be silent before its answer begins.
         if context.has_trailers {

@@ -127,6 +127,7 @@ fn header_rewriting(criterion: &mut Criterion) {
         request_id: &request_id,
         certificate: None,
         assertion: None,
+        identity: None,
         cookies: None,
     };
     let mut request = RequestHeader::build("GET", TARGET, None).expect("a request");

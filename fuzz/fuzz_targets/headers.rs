@@ -67,6 +67,7 @@ fuzz_target!(|text: &[u8]| {
         authority: "app.example.test",
         request_id: &HeaderValue::from_static("id"),
         host: None,
+        identity: None,
         cookies: None,
     };
     write(&mut request, &managed, &pass, &provenance).expect("the fields are written");

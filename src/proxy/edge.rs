@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use pingora::apps::ServerApp;
 use pingora::listeners::ALPN;
 use pingora::protocols::{GetSocketDigest as _, SocketDigest, Stream, UniqueID as _};
@@ -99,7 +99,9 @@ pub(super) struct Remembered {
     pub(super) cookies: HeaderValue,
     /// The session that they name.
     pub(super) live: Arc<Live>,
-    /// What of them the upstream gets.
+    /// What the upstream is told about the visitor.
+    pub(super) identity: Box<[(HeaderName, HeaderValue)]>,
+    /// What of the cookies the upstream gets.
     pub(super) others: Option<HeaderValue>,
 }
 

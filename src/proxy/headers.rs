@@ -32,16 +32,22 @@ impl Shapes {
     fn of(names: &HashSet<String>) -> Self {
         let mut shapes = [0; 256];
         for name in names {
-            shapes[usize::from(name.as_bytes()[0])] |= Self::length(name);
+            shapes[Self::first(name)] |= Self::length(name);
         }
         for family in FAMILIES {
-            shapes[usize::from(family.as_bytes()[0])] = u64::MAX;
+            shapes[Self::first(family)] = u64::MAX;
         }
         Self(shapes)
     }
 
     fn have(&self, name: &str) -> bool {
-        name.as_bytes().first().is_some_and(|first| self.0[usize::from(*first)] & Self::length(name) != 0)
+        self.0[Self::first(name)] & Self::length(name) != 0
+    }
+
+    /// The first letter, folded.
+    fn first(name: &str) -> usize {
+        let first = name.as_bytes().first().copied().filter(u8::is_ascii_alphanumeric);
+        usize::from(first.unwrap_or(b'-'))
     }
 
     fn length(name: &str) -> u64 {
@@ -75,28 +81,13 @@ impl Managed {
     /// Whether a visitor's field is dropped: a managed name in any spelling, or any name with an underscore, which
     /// CGI and WSGI cannot tell from a hyphen.
     fn drops(&self, name: &str) -> bool {
-        const LETTER: u8 = 0;
-        const SIGN: u8 = 1;
-        const UNDERSCORE: u8 = 2;
-        const KINDS: [u8; 256] = {
-            let mut kinds = [SIGN; 256];
-            let mut byte: u8 = 0;
-            while byte.is_ascii() {
-                if byte == b'-' || byte.is_ascii_alphanumeric() {
-                    kinds[byte as usize] = LETTER;
-                }
-                byte += 1;
-            }
-            kinds[b'_' as usize] = UNDERSCORE;
-            kinds
-        };
-        let seen = name.bytes().fold(LETTER, |seen, byte| seen | KINDS[usize::from(byte)]);
-        if seen & UNDERSCORE != 0 {
-            return true;
+        // Signs that are folded leave the length as it is.
+        if !self.shapes.have(name) {
+            return name.contains('_');
         }
-        let name = if seen == LETTER { Cow::Borrowed(name) } else { Cow::Owned(fold(name)) };
-        self.shapes.have(&name)
-            && (FAMILIES.iter().any(|family| name.starts_with(family)) || self.folded.contains(&*name))
+        let is_plain = name.bytes().all(|byte| byte == b'-' || byte.is_ascii_alphanumeric());
+        let folded = if is_plain { Cow::Borrowed(name) } else { Cow::Owned(fold(name)) };
+        FAMILIES.iter().any(|family| folded.starts_with(family)) || self.folded.contains(&*folded) || name.contains('_')
     }
 }
 
@@ -120,6 +111,8 @@ pub struct Provenance<'a> {
     pub certificate: Option<&'a ClientCertificate>,
     /// The signed assertion, and the name that it goes out under.
     pub assertion: Option<&'a (HeaderName, HeaderValue)>,
+    /// The identity headers, where they are at hand.
+    pub identity: Option<&'a [(HeaderName, HeaderValue)]>,
     /// A `Cookie` field that came before, and what is left of it without the gateway's own.
     pub cookies: Option<(&'a HeaderValue, Option<&'a HeaderValue>)>,
 }
@@ -163,8 +156,17 @@ fn write_fields(
         Some(cookies) => fields.insert(COOKIE, cookies),
         None => fields.remove(COOKIE),
     };
-    for (name, value) in pass.visitor().into_iter().flat_map(Visitor::headers) {
-        fields.insert(name, value);
+    match provenance.identity {
+        Some(identity) => {
+            for (name, value) in identity {
+                fields.insert(name.clone(), value.clone());
+            }
+        }
+        None => {
+            for (name, value) in pass.visitor().into_iter().flat_map(Visitor::headers) {
+                fields.insert(name, value);
+            }
+        }
     }
     // Visitors nearly always write the one authority that it is.
     let named = fields.get(HOST).filter(|host| host.as_bytes() == provenance.authority.as_bytes()).cloned();
@@ -373,7 +375,7 @@ mod tests {
 
     #[test]
     fn managed_names_are_dropped_in_every_spelling() {
-        let names = [(Attribute::User, "X-Person".to_owned())].into();
+        let names = [(Attribute::User, "X-Person".to_owned()), (Attribute::Email, "-Own".to_owned())].into();
         let managed = Managed::new(&Plan::new(&Config { names, ..Config::default() }).unwrap());
         for name in [
             "x-forwarded-user",

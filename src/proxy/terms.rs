@@ -1,6 +1,7 @@
 //! What requests are judged by: everything about a decision that comes from gateway.toml.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -9,9 +10,11 @@ use pingora::http::RequestHeader;
 use super::Limits;
 use super::access::Pass;
 use super::decision::Target;
+use super::edge::Remembered;
 use super::headers::{self, Managed, Provenance};
 use super::route::{HostHeader, Route, Table};
 use super::tls::ClientCertificate;
+use crate::credential::Visitor;
 use crate::origin::Origin;
 
 /// Hosts, routes and limits.
@@ -52,6 +55,9 @@ impl Terms {
         source: &Source<'_>,
     ) -> pingora::Result<()> {
         let route = pass.route();
+        let remembered = target.remembered.as_ref();
+        let session = pass.visitor().and_then(Visitor::session);
+        let is_theirs = |remembered: &&Arc<Remembered>| session.is_some_and(|live| Arc::ptr_eq(live, &remembered.live));
         let provenance = Provenance {
             client: source.client,
             scheme: HeaderValue::from_static(self.public_url.scheme.as_str()),
@@ -64,7 +70,8 @@ impl Terms {
             request_id: source.request_id,
             certificate: source.certificate,
             assertion: source.assertion,
-            cookies: target.remembered.as_ref().map(|remembered| (&remembered.cookies, remembered.others.as_ref())),
+            identity: remembered.filter(is_theirs).map(|remembered| &*remembered.identity),
+            cookies: remembered.map(|remembered| (&remembered.cookies, remembered.others.as_ref())),
         };
         headers::write(request, &self.managed, pass, &provenance)
     }
