@@ -14,6 +14,7 @@ mod codes;
 mod config;
 mod cookies;
 mod cors;
+mod dashboard;
 mod debug_page;
 mod explain;
 mod failing_store;
