@@ -188,8 +188,8 @@ impl Pages {
         })
     }
 
-    /// An asset by its fixed name: `style.css`, `theme.css`, `page.js`, and `logo` where there is one. Pages refer to
-    /// them below `/.linkgate/assets/`.
+    /// An asset by its fixed name: `style.css`, `theme.css`, `page.js`, `icon.svg`, and `logo` where there is one. Pages
+    /// refer to them below `/.linkgate/assets/`.
     pub fn asset(&self, name: &str) -> Option<Asset> {
         self.assets.find(name)
     }

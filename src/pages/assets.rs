@@ -1,4 +1,4 @@
-//! The files that pages refer to: style, script, the theme's colours and its logo. Their names are fixed.
+//! The files that pages refer to: style, script, the theme's colours, its logo and icon. Their names are fixed.
 
 use std::path::Path;
 
@@ -29,6 +29,7 @@ const LONGEST_MAIL_LOGO: usize = 20_000;
 #[derive(Debug)]
 pub(super) struct Assets {
     theme: Bytes,
+    icon: Bytes,
     logo: Option<Logo>,
 }
 
@@ -42,7 +43,7 @@ impl Assets {
     /// Reads the logo, a path below `base_dir` or an absolute one.
     pub(super) fn new(palette: Palette, logo: Option<&Path>, base_dir: &Path) -> Result<Self, Error> {
         let logo = logo.map(|path| Logo::read(&base_dir.join(path))).transpose()?;
-        Ok(Self { theme: palette.css().into(), logo })
+        Ok(Self { theme: palette.css().into(), icon: palette.icon().into(), logo })
     }
 
     pub(super) fn has_logo(&self) -> bool {
@@ -61,6 +62,7 @@ impl Assets {
             "style.css" => ("text/css; charset=utf-8", Bytes::from_static(include_bytes!("../../assets/style.css"))),
             "theme.css" => ("text/css; charset=utf-8", self.theme.clone()),
             "page.js" => ("text/javascript; charset=utf-8", Bytes::from_static(include_bytes!("../../assets/page.js"))),
+            "icon.svg" => ("image/svg+xml", self.icon.clone()),
             "logo" => self.logo.as_ref().map(|logo| (logo.content_type, logo.content.clone()))?,
             _ => return None,
         };
@@ -137,7 +139,7 @@ mod tests {
     fn only_the_fixed_names_are_served() {
         let palette = Palette::of(None).expect("the default accent can be read");
         let assets = Assets::new(palette, None, Path::new("/")).expect("there is no logo to read");
-        for name in ["style.css", "theme.css", "page.js"] {
+        for name in ["style.css", "theme.css", "page.js", "icon.svg"] {
             assert!(assets.find(name).is_some_and(|asset| !asset.body.is_empty()), "{name}");
         }
         for name in ["", "logo", "../pages.rs", "STYLE.CSS", "style.css/", "/etc/passwd"] {

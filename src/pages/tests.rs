@@ -367,7 +367,7 @@ fn the_waiting_page_has_the_fields_of_the_sign_in_form() {
 fn a_page_with_its_assets_weighs_less_than_30_kb() {
     let pages = pages(&Theme::default());
     let asset = |name: &str| pages.asset(name).map_or(0, |asset| asset.body.len());
-    let assets = asset("style.css") + asset("theme.css") + asset("page.js");
+    let assets = asset("style.css") + asset("theme.css") + asset("page.js") + asset("icon.svg");
     for (state, page) in all(&pages, "/reports") {
         assert!(page.len() + assets < 30_000, "{state}: {}", page.len() + assets);
     }

@@ -139,6 +139,17 @@ impl Palette {
         format!("{}\n@media (prefers-color-scheme:dark){{{}}}\n", properties(light), properties(dark))
     }
 
+    /// What stands in a tab: a keyhole, which says nothing about whose page it is.
+    pub(super) fn icon(self) -> String {
+        let Self { light, .. } = self;
+        let on = light.text_on();
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 32 32\">\
+             <rect width=\"32\" height=\"32\" rx=\"9\" fill=\"{light}\"/>\
+             <path fill=\"{on}\" d=\"M16 7a5 5 0 0 1 2.6 9.3L20 25h-8l1.4-8.7A5 5 0 0 1 16 7z\"/></svg>\n"
+        )
+    }
+
     /// The shade for light surfaces, for mail.
     pub(super) fn light(self) -> Color {
         self.light

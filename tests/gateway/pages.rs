@@ -147,6 +147,7 @@ async fn assets_are_served_by_their_fixed_names() {
         ("style.css", "text/css; charset=utf-8"),
         ("theme.css", "text/css; charset=utf-8"),
         ("page.js", "text/javascript; charset=utf-8"),
+        ("icon.svg", "image/svg+xml"),
     ] {
         let asset = gate.visitor().open(&format!("/.linkgate/assets/{name}")).await;
         assert_eq!((asset.status, asset.header("content-type")), (StatusCode::OK, kind));

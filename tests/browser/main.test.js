@@ -1,0 +1,73 @@
+// The pages in a real browser: every state in every manner of showing it, then what people do with them.
+//
+// Everything is on this machine: a gateway of each kind, one Chromium, and a profile of its own for each visitor.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { chromium } from "playwright-core";
+import { audit } from "./audit.js";
+import { startGate } from "./gate.js";
+import { STATES } from "./states.js";
+import { STORIES } from "./stories.js";
+import { visit } from "./visitor.js";
+
+const LAUNCH = { executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] };
+
+const LIMIT = { timeout: 60_000 };
+
+let browser;
+const gates = {};
+
+/** The gateway of this kind, started by who needs it first. */
+const gateOf = (kind) => (gates[kind] ??= startGate(kind));
+
+before(async () => {
+  browser = await chromium.launch(LAUNCH);
+});
+
+after(async () => {
+  await browser?.close();
+  const started = await Promise.allSettled(Object.values(gates));
+  await Promise.all(started.map(({ value }) => value?.stop()));
+});
+
+describe("every state, light and dark, wide and narrow", () => {
+  for (const { name, heading, title, text, kind = "usual", reach } of STATES) {
+    for (const script of [true, false]) {
+      test(`${name} ${script ? "with" : "without"} script`, LIMIT, async () => {
+        const visitor = await visit(browser, await gateOf(kind), { script });
+        try {
+          await reach(visitor);
+          const shown = visitor.page.locator("h1");
+          await shown.waitFor();
+          if (heading instanceof RegExp) assert.match(await shown.innerText(), heading);
+          else assert.equal(await shown.innerText(), heading);
+          if (title) assert.equal(await visitor.page.title(), title);
+          if (text) assert.ok((await visitor.page.locator("main").innerText()).includes(text));
+          await audit(visitor, name);
+        } finally {
+          await visitor.leave();
+        }
+      });
+    }
+  }
+});
+
+describe("stories", () => {
+  for (const [name, tell] of Object.entries(STORIES)) {
+    test(name, LIMIT, async () => {
+      const gate = await gateOf("usual");
+      const visitors = [];
+      const come = async (options) => {
+        visitors.push(await visit(browser, gate, options));
+        return visitors.at(-1);
+      };
+      try {
+        await tell({ visitor: await come(), visit: come, gate, chromium, launch: LAUNCH });
+        assert.deepEqual(visitors.flatMap(({ problems }) => problems), []);
+      } finally {
+        await Promise.all(visitors.map((visitor) => visitor.leave()));
+      }
+    });
+  }
+});

@@ -1,0 +1,314 @@
+// Every page that people can see, and what they do to see it. The numbers are those of the list of pages that the
+// product is to have.
+
+import { until } from "./gate.js";
+
+const wrongCode = async (visitor) => {
+  await visitor.page.getByText("Enter a code instead").click();
+  await visitor.page.locator("#code").fill("000000");
+  await visitor.press("Sign in");
+};
+
+/** Presses until the pause between two mails is over: without script nothing says when that is. */
+const sendAgain = async (visitor) => {
+  const button = visitor.page.getByRole("button", { name: "Send again", exact: true });
+  await until("another mail", async () => {
+    if (await visitor.page.getByText(/We sent another|several emails/).count()) return true;
+    if (await button.isDisabled()) return false;
+    await Promise.all([visitor.page.waitForEvent("load"), button.click()]);
+    return false;
+  });
+};
+
+const overSession = async (visitor, isOver) => {
+  await visitor.signIn();
+  await until("the session's end", () => isOver(visitor));
+  await visitor.open("/reports");
+};
+
+export const STATES = [
+  {
+    number: 1, name: "sign-in", heading: "Sign in to Example Wiki",
+    reach: (visitor) => visitor.open("/reports"),
+  },
+  {
+    number: 1, name: "sign-in-empty", heading: "Sign in to Example Wiki", title: "Error: Sign in to Example Wiki",
+    reach: async (visitor) => {
+      await visitor.open("/reports");
+      await visitor.type("");
+    },
+  },
+  {
+    number: 1, name: "sign-in-incomplete", heading: "Sign in to Example Wiki", title: "Error: Sign in to Example Wiki",
+    reach: async (visitor) => {
+      await visitor.open("/reports");
+      await visitor.type("ada@");
+    },
+  },
+  {
+    number: 2, name: "check-email", heading: "Check your email",
+    reach: async (visitor) => {
+      visitor.address = visitor.address.replace("example.com", "gmail.com");
+      await visitor.ask();
+    },
+  },
+  {
+    number: 2, name: "check-email-typo", heading: "Check your email",
+    reach: async (visitor) => {
+      visitor.address = visitor.address.replace("example.com", "gmial.com");
+      await visitor.ask();
+    },
+  },
+  {
+    number: 2, name: "check-email-sent-again", heading: "Check your email",
+    reach: async (visitor) => {
+      await visitor.ask();
+      await sendAgain(visitor);
+    },
+  },
+  {
+    number: 2, name: "check-email-limit", heading: "Check your email", kind: "scarce",
+    reach: async (visitor) => {
+      await visitor.ask();
+      await sendAgain(visitor);
+    },
+  },
+  {
+    number: 2, name: "check-email-wrong-code", heading: "Check your email", title: "Error: Check your email",
+    reach: async (visitor) => {
+      await visitor.ask();
+      await wrongCode(visitor);
+    },
+  },
+  {
+    number: 2, name: "check-email-code-locked", heading: "Too many wrong codes",
+    reach: async (visitor) => {
+      await visitor.ask();
+      for (let tries = 0; (await visitor.heading()) === "Check your email" && tries < 7; tries += 1) {
+        const details = visitor.page.locator("details").filter({ hasText: "Enter a code instead" });
+        if (!(await details.evaluate((element) => element.open))) await details.locator("summary").click();
+        await visitor.page.locator("#code").fill("000000");
+        await Promise.all([visitor.page.waitForEvent("load"), visitor.press("Sign in")]);
+      }
+    },
+  },
+  {
+    number: 3, name: "link-expired", heading: "This link has expired",
+    // As Mosaic answers for a link whose time is over.
+    reach: async (visitor) => {
+      const { link } = await visitor.askForMail();
+      let callback;
+      await visitor.page.route(/\/callback\?/, (route) => {
+        callback = new URL(route.request().url());
+        return route.abort();
+      });
+      await visitor.open(link);
+      visitor.elsewhere = true;
+      await visitor.press("Continue").catch(() => {});
+      await until("the callback", () => callback);
+      visitor.elsewhere = false;
+      await visitor.page.unroute(/\/callback\?/);
+      await visitor.open(`/.linkgate/callback?error=expired&state=${callback.searchParams.get("state")}`);
+    },
+  },
+  {
+    number: 3, name: "link-expired-elsewhere", heading: "This link has expired",
+    reach: (visitor) => visitor.open(`/.linkgate/callback?code=code&state=${"A".repeat(43)}`),
+  },
+  {
+    number: 4, name: "link-used", heading: "This link was already used",
+    reach: async (visitor) => {
+      const callback = await visitor.signInKeepingCallback();
+      await visitor.open("/.linkgate/sign-out");
+      await visitor.press("Sign out");
+      await visitor.open(callback);
+    },
+  },
+  {
+    number: 5, name: "newer-email", heading: "There's a newer email",
+    reach: async (visitor) => {
+      const first = await visitor.askForMail();
+      await sendAgain(visitor);
+      await visitor.gate.mail(visitor.address, first);
+      await visitor.open(first.link);
+      await visitor.press("Continue");
+    },
+  },
+  {
+    number: 6, name: "other-browser", heading: "Open this link where you started",
+    reach: async (visitor) => {
+      const other = await visitor.other();
+      const { link } = await other.askForMail();
+      await visitor.open(link);
+      await visitor.press("Continue");
+    },
+  },
+  {
+    number: 7, name: "link", heading: "Finish signing in to Example Wiki",
+    reach: async (visitor) => {
+      const { link } = await visitor.askForMail();
+      await visitor.open(link);
+    },
+  },
+  {
+    number: 8, name: "signed-in-elsewhere", heading: "You're signed in",
+    reach: async (visitor) => {
+      await visitor.signIn();
+      await visitor.open("/.linkgate/sign-in/sent");
+    },
+  },
+  {
+    number: 9, name: "already-signed-in", heading: "You're signed in",
+    reach: async (visitor) => {
+      await visitor.signIn();
+      await visitor.open("/.linkgate/sign-in");
+    },
+  },
+  {
+    number: 10, name: "no-access", heading: "You don't have access to Example Wiki",
+    reach: async (visitor) => {
+      await visitor.signIn();
+      await visitor.open("/closed");
+    },
+  },
+  {
+    number: 11, name: "not-responding", heading: "Example Wiki is not responding",
+    reach: async (visitor) => {
+      await visitor.signIn();
+      await visitor.open("/down");
+    },
+  },
+  {
+    number: 11, name: "too-slow", heading: "Example Wiki is not responding",
+    reach: async (visitor) => {
+      await visitor.signIn();
+      await visitor.open("/slow");
+    },
+  },
+  {
+    number: 12, name: "sign-in-unavailable", heading: "Sign-in is not available just now", kind: "alone",
+    reach: (visitor) => until("the page", async () => {
+      await visitor.open("/reports");
+      await visitor.type(visitor.address);
+      return (await visitor.heading()) === "Sign-in is not available just now";
+    }),
+  },
+  {
+    number: 13, name: "too-many-requests", heading: "Please wait a moment", kind: "crowded",
+    reach: (visitor) => until("the page", async () => {
+      await visitor.open("/reports");
+      await visitor.type(visitor.address);
+      return (await visitor.heading()) === "Please wait a moment";
+    }),
+  },
+  {
+    number: 14, name: "sign-out", heading: "Sign out of Example Wiki?",
+    reach: async (visitor) => {
+      await visitor.signIn();
+      await visitor.open("/.linkgate/sign-out");
+    },
+  },
+  {
+    number: 14, name: "signed-out", heading: "You're signed out",
+    reach: async (visitor) => {
+      await visitor.signIn();
+      await visitor.open("/.linkgate/sign-out");
+      await visitor.press("Sign out");
+    },
+  },
+  {
+    number: 14, name: "signed-out-everywhere", heading: "You're signed out on all devices",
+    reach: async (visitor) => {
+      await visitor.signIn();
+      await visitor.open("/.linkgate/sign-out");
+      await visitor.press("Sign out on all devices");
+    },
+  },
+  {
+    number: 15, name: "cookies-blocked", heading: "Your browser isn't keeping our cookie",
+    reach: async (visitor) => {
+      await visitor.open("/reports");
+      await visitor.context.clearCookies();
+      await visitor.type(visitor.address);
+    },
+  },
+  {
+    number: 15, name: "cookies-loop", heading: "Your browser isn't keeping our cookie",
+    reach: async (visitor) => {
+      for (let round = 0; round < 2; round += 1) {
+        visitor.address = `${round}${visitor.address}`;
+        await visitor.signIn();
+        await visitor.context.clearCookies({ name: "linkgate" });
+      }
+      await visitor.open("/reports");
+    },
+  },
+  {
+    number: 16, name: "session-over", heading: "Sign in to Example Wiki", text: "to keep your account safe", kind: "short",
+    reach: (visitor) => overSession(visitor, async ({ context }) => {
+      const answer = await context.request.get("/.linkgate/session", { headers: { accept: "application/json" } });
+      return answer.status() === 401;
+    }),
+  },
+  {
+    number: 17, name: "account", heading: "Your account",
+    reach: async (visitor) => {
+      await visitor.signIn();
+      await visitor.open("/.linkgate/account");
+    },
+  },
+  {
+    number: 18, name: "not-found", heading: "Page not found",
+    reach: (visitor) => visitor.open("/.linkgate/none"),
+  },
+  {
+    number: 18, name: "unknown-host", heading: "This address is not set up here",
+    reach: async (visitor) => {
+      visitor.elsewhere = true;
+      await visitor.open(visitor.gate.origin.replace("localhost", "other.localhost"));
+    },
+  },
+  {
+    name: "stale-form", heading: "This page was open too long",
+    reach: async (visitor) => {
+      await visitor.open("/reports");
+      const { page } = visitor;
+      await visitor.openTab();
+      await visitor.context.clearCookies();
+      await visitor.open("/reports");
+      await visitor.page.close();
+      visitor.page = page;
+      await visitor.type(visitor.address);
+    },
+  },
+  {
+    name: "bad-request", heading: "We couldn't read that request",
+    reach: (visitor) => visitor.open("/.linkgate/callback"),
+  },
+  {
+    name: "refused", heading: "That was too large",
+    reach: (visitor) => visitor.open(`/reports?${"x".repeat(17_000)}`),
+  },
+  {
+    name: "device", heading: "Sign a terminal in",
+    reach: async (visitor) => {
+      await visitor.signIn();
+      await visitor.open("/.linkgate/device");
+    },
+  },
+  {
+    name: "mailbox", heading: "Mailbox",
+    reach: async (visitor) => {
+      await visitor.askForMail();
+      await visitor.open("/.linkgate/mailbox");
+    },
+  },
+  {
+    name: "mail", heading: /^Sign in to Example Wiki/,
+    reach: async (visitor) => {
+      await visitor.askForMail();
+      await visitor.open("/.linkgate/mailbox");
+      await visitor.page.locator("ol.mails h2 a").first().click();
+    },
+  },
+];
