@@ -307,7 +307,8 @@ impl Settings {
         let of_issuer = config.issuer.iter_mut().flat_map(issuer::Config::paths);
         let of_tls = config.tls.iter_mut().flat_map(proxy::tls::Config::paths);
         let of_routes = config.route.iter_mut().flat_map(route::Config::paths);
-        for path in config.theme.logo.iter_mut().chain(of_issuer).chain(of_tls).chain(of_routes) {
+        let of_theme = config.theme.logo.iter_mut().chain(config.theme.templates.as_mut());
+        for path in of_theme.chain(of_issuer).chain(of_tls).chain(of_routes) {
             *path = config.directory.join(&*path);
         }
         if let Some(mosaic) = &mut config.mosaic {

@@ -20,7 +20,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 
-use crate::pages::Pages;
+use crate::pages::{Pages, Reader};
 
 /// Headers that tell an application who is asking, of every preset; the first one there greets the visitor.
 const IDENTITY: &[&str] = &[
@@ -88,7 +88,9 @@ async fn mirror(State(pages): State<Arc<Pages>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     skip(body).await;
     let mut answer = if is_for_people(&head.headers) {
-        Html(pages.render("demo.html", Greeting::of(&head))).into_response()
+        let reader = Reader { language: pages.language(&head.headers), here: None };
+        let page = Html(pages.render("demo.html", Greeting::of(&head), &reader));
+        ([(header::CONTENT_LANGUAGE, reader.language.tag())], page).into_response()
     } else {
         Json(Received::of(&head)).into_response()
     };
@@ -96,7 +98,7 @@ async fn mirror(State(pages): State<Arc<Pages>>, request: Request) -> Response {
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'self'; base-uri 'none'; frame-ancestors 'none'"),
-        (header::VARY, "accept"),
+        (header::VARY, "accept, accept-language"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));

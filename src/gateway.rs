@@ -228,6 +228,7 @@ async fn start_on(sockets: Sockets, config: &Config, clock: Clock, store: Shared
     let admin_listener = sockets.bind("admin.listen", config.admin.listen)?;
     let metrics = Arc::new(Metrics::new()?);
     let pages = Arc::new(Pages::new(&config.theme, &config.public_url, &config.directory)?);
+    pages.count_in(&metrics);
     let readiness = Readiness::new(&["store", "mosaic"]);
     let (stop, stopping) = watch::channel(false);
     let (leave, leaving) = watch::channel(false);

@@ -11,30 +11,38 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::origin::Origin;
+use crate::telemetry::Metrics;
 
 mod assets;
 mod catalogue;
 mod functions;
+mod language;
 mod mail_domains;
 mod mail_texts;
+mod messages;
 mod theme;
 mod views;
 
 pub use assets::Asset;
+pub use language::{Language, Reader, UnknownLanguage};
 pub use mail_domains::{Webmail, suggestion};
 pub use mail_texts::{MailFacts, MailTexts};
+pub use messages::Messages;
 pub use theme::{BadColor, Color, Theme};
 pub use views::*;
 
 use assets::Assets;
-use catalogue::{Catalogue, ENGLISH};
+use catalogue::Catalogue;
 use theme::{Contact, Palette};
 
 /// Everything that is needed to show a page: templates, messages, theme and assets. Built once.
 #[derive(Debug)]
 pub struct Pages {
     environment: Environment<'static>,
+    /// The same without the operator's templates.
+    built_in: Environment<'static>,
     catalogue: Arc<Catalogue>,
+    default: Language,
     assets: Assets,
     app: String,
     contact: Option<Contact>,
@@ -45,6 +53,9 @@ pub struct Pages {
 /// What every page carries beside its own content.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Frame<'a> {
+    /// Who reads it.
+    #[serde(skip)]
+    pub reader: &'a Reader,
     /// The reference at the foot of the page: the same in header and log.
     pub request_id: &'a str,
     /// The moment of the answer.
@@ -109,12 +120,20 @@ const PLAIN_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf
 
 impl Theme {
     /// Everything in the theme that cannot be used, with the setting's name.
-    pub fn problems(&self, base_dir: &Path) -> Vec<(&'static str, Error)> {
+    pub fn problems(&self, base_dir: &Path) -> Vec<(String, Error)> {
         let palette = Palette::of(self.accent);
         let plain = Palette::of(None).and_then(|palette| Assets::new(palette, self.logo.as_deref(), base_dir));
         let contact = self.contact.as_deref().map(Contact::parse).transpose();
-        let problems = [("accent", palette.err()), ("logo", plain.err()), ("contact", contact.err())];
-        problems.into_iter().filter_map(|(name, problem)| Some((name, problem?))).collect()
+        let templates = self.templates.as_deref().map(|folder| own_templates(&base_dir.join(folder))).transpose();
+        let problems = [
+            ("accent", palette.err()),
+            ("logo", plain.err()),
+            ("contact", contact.err()),
+            ("templates", templates.err()),
+        ];
+        let problems = problems.into_iter().filter_map(|(name, problem)| Some((name.to_owned(), problem?)));
+        let texts = Catalogue::embedded().map(|catalogue| catalogue.problems(&self.texts)).unwrap_or_default();
+        problems.chain(texts).collect()
     }
 
     /// Whether the logo, where there is one that can be used, is left out of mail: a drawing, or too large.
@@ -134,7 +153,9 @@ impl Pages {
         let assets = Assets::new(palette, theme.logo.as_deref(), base_dir)?;
         let contact = theme.contact.as_deref().map(Contact::parse).transpose()?;
         let app = theme.name.clone().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| public_url.host.clone());
-        let catalogue = Arc::new(Catalogue::embedded()?);
+        let mut catalogue = Catalogue::embedded()?;
+        catalogue.replace(&theme.texts);
+        let catalogue = Arc::new(catalogue);
 
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -144,10 +165,23 @@ impl Pages {
         environment.add_global("initial", initial.unwrap_or_default());
         environment.add_global("contact", Value::from(Serde(&contact)));
         environment.add_global("logo", assets.has_logo());
-        environment.add_global("lang", ENGLISH);
-        environment.add_global("dir", "ltr");
+        let language = |language: Language| {
+            context! { tag => language.tag(), name => language.name(), dir => language.direction() }
+        };
+        environment.add_global("languages", Language::ALL.map(language).to_vec());
         for (name, source) in TEMPLATES {
             environment.add_template(name, source).map_err(|source| Error::Template { name, source })?;
+        }
+        let built_in = environment.clone();
+        for (name, source) in theme
+            .templates
+            .as_deref()
+            .map(|folder| own_templates(&base_dir.join(folder)))
+            .transpose()?
+            .into_iter()
+            .flatten()
+        {
+            environment.add_template_owned(name, source).map_err(|source| Error::Template { name, source })?;
         }
         let mail = context! {
             accent => palette.light().to_string(),
@@ -155,12 +189,24 @@ impl Pages {
             contact => Value::from(Serde(&contact)),
         };
         let mail_color = palette.light().to_string();
-        Ok(Self { environment, catalogue, assets, app, contact, mail_color, mail })
+        let default = theme.language;
+        Ok(Self { environment, built_in, catalogue, default, assets, app, contact, mail_color, mail })
+    }
+
+    /// The language that a request asks for, or else the theme's.
+    pub fn language(&self, headers: &http::HeaderMap) -> Language {
+        let fields = headers.get_all(http::header::ACCEPT_LANGUAGE).into_iter();
+        Language::accepted(fields.filter_map(|field| field.to_str().ok())).unwrap_or(self.default)
     }
 
     /// What mail takes from the theme: `accent`, `on_accent` for text on it, and `contact` with `text` and `href`.
     pub fn for_mail(&self) -> &Value {
         &self.mail
+    }
+
+    /// The messages, for what is not a page.
+    pub fn messages(&self) -> Messages {
+        Messages(Arc::clone(&self.catalogue))
     }
 
     /// The application's name: the theme's, or the public host.
@@ -171,21 +217,29 @@ impl Pages {
     /// The page of `view`.
     pub fn show<V: View>(&self, view: &V, frame: Frame<'_>) -> String {
         let values = [Value::from(Serde(view)), Value::from(Serde(frame))];
-        self.fill(V::TEMPLATE, merge_maps(values))
+        self.fill(V::TEMPLATE, merge_maps(values), frame.reader)
     }
 
     /// A template with its values. Pages extend `layout.html`; with `request_id` and `now` in `values` a page has a
     /// foot with both. A template that fails is logged and gives a plain page.
-    pub fn render(&self, template: &str, values: impl Serialize) -> String {
-        self.fill(template, Value::from(Serde(values)))
+    pub fn render(&self, template: &str, values: impl Serialize, reader: &Reader) -> String {
+        self.fill(template, Value::from(Serde(values)), reader)
     }
 
-    fn fill(&self, template: &str, values: Value) -> String {
-        let page = self.environment.get_template(template).and_then(|template| template.render(values));
-        page.unwrap_or_else(|error| {
-            tracing::error!(template, error = &error as &dyn std::error::Error, "failed to render a page");
-            PLAIN_PAGE.to_owned()
-        })
+    fn fill(&self, template: &str, values: Value, reader: &Reader) -> String {
+        let Reader { language, here } = reader;
+        let values = merge_maps([values, context! { lang => language.tag(), dir => language.direction(), here }]);
+        // An operator's template may ask for what this page has not; then there still is ours.
+        for environment in [&self.environment, &self.built_in] {
+            let page = environment.get_template(template).and_then(|template| template.render(&values));
+            match page {
+                Ok(page) => return page,
+                Err(error) => {
+                    tracing::error!(template, error = &error as &dyn std::error::Error, "failed to render a page");
+                }
+            }
+        }
+        PLAIN_PAGE.to_owned()
     }
 
     /// An asset by its fixed name: `style.css`, `theme.css`, `page.js`, `icon.svg`, and `logo` where there is one. Pages
@@ -194,10 +248,49 @@ impl Pages {
         self.assets.find(name)
     }
 
+    /// Counts messages that are missing in `metrics` from now on.
+    pub fn count_in(&self, metrics: &Arc<Metrics>) {
+        self.catalogue.count_in(metrics);
+    }
+
     /// How many messages were asked for and not there, since the start.
     pub fn missing_messages(&self) -> u64 {
         self.catalogue.missing()
     }
+}
+
+/// The templates in a folder of the operator's, each of which has the name of one of ours.
+fn own_templates(folder: &Path) -> Result<Vec<(&'static str, String)>, Error> {
+    let unreadable = |source| Error::ReadTemplates { path: folder.to_owned(), source };
+    let mut templates = Vec::new();
+    let mut files: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        files.push(entry.map_err(unreadable)?.path());
+    }
+    files.sort();
+    for path in files {
+        let is_page = path.extension().is_some_and(|extension| extension == "html");
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        // A folder may serve for mails as well.
+        if !is_page || name == "mail.html" {
+            continue;
+        }
+        let Some((name, _)) = TEMPLATES.iter().find(|(known, _)| *known == name) else {
+            let reason = "no page has a template of this name".to_owned();
+            return Err(Error::OwnTemplate { path, line: 1, reason });
+        };
+        let source =
+            std::fs::read_to_string(&path).map_err(|source| Error::ReadTemplates { path: path.clone(), source })?;
+        if let Err(error) = Environment::new().add_template(name, &source) {
+            let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+            return Err(Error::OwnTemplate { path, line: error.line().unwrap_or(1), reason });
+        }
+        templates.push((*name, source));
+    }
+    if templates.is_empty() {
+        return Err(Error::NoTemplate { path: folder.to_owned() });
+    }
+    Ok(templates)
 }
 
 /// Why the pages cannot be made.
@@ -242,6 +335,37 @@ pub enum Error {
     Contact {
         /// The configured text.
         contact: String,
+    },
+    /// A message of the operator's cannot be used.
+    #[error("use this text: {reason}")]
+    Text {
+        /// What is wrong with it, and what would be right.
+        reason: String,
+    },
+    /// The folder with the operator's templates, or one of them, cannot be read.
+    #[error("read the templates in `{path}`")]
+    ReadTemplates {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is no template of a page in the folder.
+    #[error("find a template of a page, like `sign_in.html`, in `{path}`")]
+    NoTemplate {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A template of the operator's does not parse, or is for no page.
+    #[error("use the template `{path}:{line}`: {reason}")]
+    OwnTemplate {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
     },
     /// A template does not parse.
     #[error("read the template `{name}`")]

@@ -35,6 +35,7 @@ pub mod debug;
 mod device;
 mod hand_over;
 mod keys;
+pub mod language;
 pub mod oauth2_proxy;
 pub mod organization;
 pub mod return_to;
@@ -164,6 +165,7 @@ impl Portal {
             .route("/.linkgate/signed-out", get(sign_out::done))
             .route("/.linkgate/session", get(session::show))
             .route("/.linkgate/keys.json", get(keys::show))
+            .route(language::PATH, get(language::choose))
             .route(return_to::ACCOUNT, get(account::elsewhere))
             .route(return_to::DEVICE, get(device::elsewhere))
             .route(device::CODE, post(device::elsewhere))
@@ -189,6 +191,7 @@ impl Portal {
             .route("/.linkgate/session", get(session::show))
             .route(debug::PATH, get(debug::page))
             .route("/.linkgate/keys.json", get(keys::show))
+            .route(language::PATH, get(language::choose))
             .route(return_to::ACCOUNT, get(account::page).post(account::change))
             .route(return_to::DEVICE, get(device::page).post(device::decide))
             .route(device::CODE, post(device::begin))
@@ -203,7 +206,13 @@ impl Portal {
     }
 
     fn refuser<'a>(&'a self, visit: &'a Visit) -> Refuser<'a> {
-        Refuser { pages: &self.pages, origin: &visit.origin, request_id: &visit.request_id, now: self.clock.now() }
+        Refuser {
+            pages: &self.pages,
+            origin: &visit.origin,
+            request_id: &visit.request_id,
+            now: self.clock.now(),
+            reader: visit.reader.clone(),
+        }
     }
 
     /// The lasting name of the browser, where Mosaic is told one and the browser has one.
@@ -250,22 +259,28 @@ impl Dress {
     }
 }
 
-async fn dress(State(dress): State<Arc<Dress>>, request: Request, next: Next) -> Response {
+async fn dress(State(dress): State<Arc<Dress>>, mut request: Request, next: Next) -> Response {
     let visit = request.extensions().get::<Visit>().cloned();
-    let Some(Visit { request_id, origin, .. }) = visit else {
+    let Some(Visit { request_id, origin, reader, .. }) = visit else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
+    // For the guests, which have never heard of visits.
+    request.extensions_mut().insert(reader.clone());
     let headers = request.headers().clone();
     let mut answer = next.run(request).await;
     let Dress { pages, clock } = &*dress;
     if let Some(refusal) = answer.extensions().get::<Refusal>() {
-        let refuser = Refuser { pages, origin: &origin, request_id: &request_id, now: clock.now() };
+        let refuser = Refuser { pages, origin: &origin, request_id: &request_id, now: clock.now(), reader };
         let mut refused = refuser.answer(*refusal, &headers);
         // The router knows which methods there are (RFC 9110 section 15.5.6).
         if let Some(allowed) = answer.headers_mut().remove(header::ALLOW) {
             refused.headers_mut().insert(header::ALLOW, allowed);
         }
         return refused;
+    }
+    let kind = answer.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    if kind.starts_with(b"text/html") {
+        answer::name_language(answer.headers_mut(), &reader);
     }
     answer::dress(answer.headers_mut(), &request_id, &origin);
     answer

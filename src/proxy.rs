@@ -250,7 +250,8 @@ impl ProxyHttp for Proxy {
                 let uri = target.parse().or_err(ErrorType::InternalError, "a canonical path is a URI")?;
                 let (client, origin) = (context.client, context.origin());
                 let request_id = context.request_id().to_owned();
-                let visit = Visit { client, request_id, is_public: origin == site.terms.public_url, origin };
+                let reader = site.reader(session.req_header(), target);
+                let visit = Visit { client, request_id, is_public: origin == site.terms.public_url, origin, reader };
                 bridge::call(session, &site, uri, visit, self.clock.now()).await?;
                 return Ok(true);
             }
@@ -461,8 +462,10 @@ impl ProxyHttp for Proxy {
                 status = refusal.status().as_u16();
                 let site = &context.site;
                 let origin = context.origin();
-                let refuser = site.refuser(&origin, request_id, self.clock.now());
-                let answer = refuser.answer(refusal, &session.req_header().headers);
+                let request = session.req_header();
+                let target = context.target().map_or("/", |target| &target.path_and_query);
+                let refuser = site.refuser(&origin, request_id, site.reader(request, target), self.clock.now());
+                let answer = refuser.answer(refusal, &request.headers);
                 session.set_keepalive(None);
                 if let Err(error) = refusal::write(session, site, answer).await {
                     tracing::debug!(request.id = request_id, %error, "failed to answer a visitor");

@@ -22,7 +22,7 @@ use crate::config::{Config, Problems};
 use crate::issuer::Settings;
 use crate::issuer::tls::Peer;
 use crate::origin::{Authority, Origin};
-use crate::pages::Pages;
+use crate::pages::{Pages, Reader};
 use crate::portal::answer::{Failure, Refusal};
 use crate::portal::{Dress, Visit, assets};
 use crate::secret::{base64url, random_bytes};
@@ -80,6 +80,7 @@ async fn start_on(sockets: Sockets, config: &Config, clock: Clock, store: Shared
     let admin_address = local_address(&admin_listener, config.admin.listen);
     let metrics = Arc::new(Metrics::new()?);
     let pages = Arc::new(Pages::new(&config.theme, &config.public_url, &config.directory)?);
+    pages.count_in(&metrics);
     let readiness = Readiness::new(&["store", "issuer"]);
     let (stop, stopping) = watch::channel(false);
     let (leave, leaving) = watch::channel(false);
@@ -132,7 +133,8 @@ fn router(late: &Late, dress: Dress, public_url: &Origin) -> Router {
     let public_url = Arc::new(public_url.clone());
     let guarded = middleware::from_fn_with_state(Arc::clone(&public_url), guard);
     let pages = late.pages().merge(assets(&dress.pages)).layer(guarded);
-    let pages = dress.put_on(pages).layer(middleware::from_fn_with_state(public_url, name_request));
+    let named = (public_url, Arc::clone(&dress.pages));
+    let pages = dress.put_on(pages).layer(middleware::from_fn_with_state(named, name_request));
     pages.fallback_service(late.api())
 }
 
@@ -148,12 +150,20 @@ async fn guard(State(public_url): State<Arc<Origin>>, request: Request, next: Ne
     }
 }
 
-/// Gives a request the name that its answer carries.
-async fn name_request(State(public_url): State<Arc<Origin>>, mut request: Request, next: Next) -> Response {
+/// Gives a request the name and the language that its answer carries.
+async fn name_request(
+    State((public_url, pages)): State<(Arc<Origin>, Arc<Pages>)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let sender = request.extensions().get::<ConnectInfo<Peer>>();
     let client = sender.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(peer)| peer.address.ip());
     let request_id = base64url(&random_bytes::<16>());
-    request.extensions_mut().insert(Visit { client, request_id, origin: Origin::clone(&public_url), is_public: true });
+    // No language can be chosen here, as there is no portal to keep the choice.
+    let language = pages.language(request.headers());
+    let reader = Reader { language, here: None };
+    let visit = Visit { client, request_id, origin: Origin::clone(&public_url), is_public: true, reader };
+    request.extensions_mut().insert(visit);
     next.run(request).await
 }
 

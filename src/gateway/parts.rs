@@ -114,7 +114,9 @@ impl Parts {
         let touched = |settings: &[&str]| changes.iter().any(|change| settings.iter().any(|name| change.is_of(name)));
         let tls = if touched(&["tls"]) { tls_of(config)? } else { self.tls.clone() };
         let pages = if touched(&["theme", "public_url"]) {
-            Arc::new(Pages::new(&config.theme, &config.public_url, &config.directory)?)
+            let pages = Arc::new(Pages::new(&config.theme, &config.public_url, &config.directory)?);
+            pages.count_in(&ground.metrics);
+            pages
         } else {
             Arc::clone(&self.pages)
         };

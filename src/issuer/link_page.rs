@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::StatusCode;
@@ -11,11 +10,13 @@ use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::link::{Found, Link};
 use super::{Inner, api};
+use crate::pages::Reader;
 use crate::store;
 
 const PATH: &str = "/.linkgate/link";
@@ -31,27 +32,33 @@ pub(super) fn router(issuer: Arc<Inner>) -> Router {
         .with_state(issuer)
 }
 
-async fn show(State(issuer): State<Arc<Inner>>, RawQuery(query): RawQuery) -> Response {
+async fn show(
+    State(issuer): State<Arc<Inner>>,
+    RawQuery(query): RawQuery,
+    reader: Option<Extension<Reader>>,
+) -> Response {
+    let page = Shown::to(&issuer, reader);
     let token = token_in(query.unwrap_or_default().as_bytes());
     match issuer.find_link(&token).await {
-        Ok(Found::Live(link)) => ask(&issuer, &token, &link),
-        Ok(Found::Used) => used(&issuer),
-        Ok(Found::Gone) => expired(&issuer),
-        Err(error) => unavailable(&issuer, &error),
+        Ok(Found::Live(link)) => page.ask(&token, &link),
+        Ok(Found::Used) => page.used(),
+        Ok(Found::Gone) => page.expired(),
+        Err(error) => page.unavailable(&error),
     }
 }
 
-async fn press(State(issuer): State<Arc<Inner>>, body: Bytes) -> Response {
-    lead_on(&issuer, &token_in(&body)).await.unwrap_or_else(|error| unavailable(&issuer, &error))
+async fn press(State(issuer): State<Arc<Inner>>, reader: Option<Extension<Reader>>, body: Bytes) -> Response {
+    let page = Shown::to(&issuer, reader);
+    lead_on(&issuer, &token_in(&body), &page).await.unwrap_or_else(|error| page.unavailable(&error))
 }
 
-async fn lead_on(issuer: &Inner, token: &str) -> Result<Response, store::Error> {
+async fn lead_on(issuer: &Inner, token: &str, page: &Shown<'_>) -> Result<Response, store::Error> {
     let link = match issuer.find_link(token).await? {
         Found::Live(link) => link,
-        Found::Used => return Ok(used(issuer)),
-        Found::Gone => return Ok(expired(issuer)),
+        Found::Used => return Ok(page.used()),
+        Found::Gone => return Ok(page.expired()),
     };
-    let Some(code) = issuer.make_code(token, &link).await? else { return Ok(busy(issuer)) };
+    let Some(code) = issuer.make_code(token, &link).await? else { return Ok(page.busy()) };
     let target = with_code(&link.redirect_uri, code.expose(), link.state.as_deref());
     Ok((StatusCode::SEE_OTHER, [(LOCATION, target)]).into_response())
 }
@@ -72,44 +79,56 @@ fn percent_encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-fn ask(issuer: &Inner, token: &str, link: &Link) -> Response {
-    let app = issuer.clients.find(&link.client_id).map_or(&issuer.settings.app_name, |client| &client.app_name);
-    let values = json!({
-        "app": app,
-        "token": token,
-        "asked_at": link.asked_at.unix_millis(),
-        "browser": link.agent.browser,
-        "system": link.agent.system,
-    });
-    page(issuer, StatusCode::OK, "link.html", values)
+/// The page, for whoever reads it. None of its kinds knows an address or where the visitor was going.
+struct Shown<'a> {
+    issuer: &'a Inner,
+    reader: Reader,
 }
 
-fn expired(issuer: &Inner) -> Response {
-    let minutes = issuer.settings.link_lifetime.as_secs().div_ceil(60);
-    page(issuer, StatusCode::GONE, "link_expired.html", json!({ "minutes": minutes }))
-}
+impl<'a> Shown<'a> {
+    fn to(issuer: &'a Inner, reader: Option<Extension<Reader>>) -> Self {
+        Self { issuer, reader: reader.map(|Extension(reader)| reader).unwrap_or_default() }
+    }
 
-fn used(issuer: &Inner) -> Response {
-    page(issuer, StatusCode::GONE, "link_used.html", json!({}))
-}
+    fn ask(&self, token: &str, link: &Link) -> Response {
+        let Inner { clients, settings, .. } = self.issuer;
+        let app = clients.find(&link.client_id).map_or(&settings.app_name, |client| &client.app_name);
+        let values = json!({
+            "app": app,
+            "token": token,
+            "asked_at": link.asked_at.unix_millis(),
+            "browser": link.agent.browser,
+            "system": link.agent.system,
+        });
+        self.page(StatusCode::OK, "link.html", values)
+    }
 
-fn busy(issuer: &Inner) -> Response {
-    let until = issuer.clock.now().plus(PAUSE).unix_millis();
-    let page = page(issuer, StatusCode::TOO_MANY_REQUESTS, "too_many_requests.html", json!({ "until": until }));
-    ([(RETRY_AFTER, "60")], page).into_response()
-}
+    fn expired(&self) -> Response {
+        let minutes = self.issuer.settings.link_lifetime.as_secs().div_ceil(60);
+        self.page(StatusCode::GONE, "link_expired.html", json!({ "minutes": minutes }))
+    }
 
-fn unavailable(issuer: &Inner, error: &store::Error) -> Response {
-    tracing::error!(error = error as &dyn std::error::Error, "the issuer's store failed");
-    let page = page(issuer, StatusCode::SERVICE_UNAVAILABLE, "sign_in_unavailable.html", json!({}));
-    ([(RETRY_AFTER, "5")], page).into_response()
-}
+    fn used(&self) -> Response {
+        self.page(StatusCode::GONE, "link_used.html", json!({}))
+    }
 
-/// No page here knows an address or where the visitor was going.
-fn page(issuer: &Inner, status: StatusCode, template: &str, mut values: Value) -> Response {
-    values["address"] = Value::Null;
-    values["return_to"] = "/".into();
-    (status, Html(issuer.pages.render(template, values))).into_response()
+    fn busy(&self) -> Response {
+        let until = self.issuer.clock.now().plus(PAUSE).unix_millis();
+        let page = self.page(StatusCode::TOO_MANY_REQUESTS, "too_many_requests.html", json!({ "until": until }));
+        ([(RETRY_AFTER, "60")], page).into_response()
+    }
+
+    fn unavailable(&self, error: &store::Error) -> Response {
+        tracing::error!(error = error as &dyn std::error::Error, "the issuer's store failed");
+        let page = self.page(StatusCode::SERVICE_UNAVAILABLE, "sign_in_unavailable.html", json!({}));
+        ([(RETRY_AFTER, "5")], page).into_response()
+    }
+
+    fn page(&self, status: StatusCode, template: &str, mut values: Value) -> Response {
+        values["address"] = Value::Null;
+        values["return_to"] = "/".into();
+        (status, Html(self.issuer.pages.render(template, values, &self.reader))).into_response()
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::api::Refusal;
 use super::{Inner, Settings};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::EmailAddress;
-use crate::pages::Pages;
+use crate::pages::{Language, Pages};
 use crate::setting::{BadSecret, SecretSource};
 use crate::store;
 
@@ -150,6 +150,8 @@ impl Config {
 pub(super) struct Mail {
     /// An address, or the number of a phone.
     pub(super) to: String,
+    #[serde(default)]
+    pub(super) language: Language,
     pub(super) subject: String,
     pub(super) text: String,
     /// Empty for a text to a phone.
@@ -177,8 +179,9 @@ pub(super) fn prepare(
     pages: &Pages,
 ) -> Result<(Composer, Option<Arc<Outbox>>), Error> {
     let theme = pages.for_mail();
-    let Some(config) = config else { return Ok((Composer::new(theme, None)?, None)) };
-    let composer = Composer::new(theme, config.templates.as_deref())?;
+    let messages = pages.messages();
+    let Some(config) = config else { return Ok((Composer::new(theme, messages, None)?, None)) };
+    let composer = Composer::new(theme, messages, config.templates.as_deref())?;
     let head = letter::Head::new(config, &settings.app_name, theme)?;
     let transport = smtp::Transport::new(config, &settings.public_url.host)?;
     let outbox = Outbox::new(Arc::clone(store), clock.clone(), transport, head);
@@ -210,6 +213,7 @@ impl Inner {
         let now = self.clock.now();
         let mail = Mail {
             to: phone.to_owned(),
+            language: Language::default(),
             subject: String::new(),
             text: text.to_owned(),
             html: String::new(),

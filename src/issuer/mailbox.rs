@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_SECURITY_POLICY, X_FRAME_OPTIONS};
+use axum::http::header::{CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, X_FRAME_OPTIONS};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router, middleware};
+use axum::{Extension, Json, Router, middleware};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
@@ -18,6 +18,7 @@ use super::api::Refusal;
 use super::mail::Mail;
 use super::{Inner, api, records};
 use crate::identity::EmailAddress;
+use crate::pages::Reader;
 use crate::store;
 
 /// How many mails are kept.
@@ -100,24 +101,35 @@ fn shown(id: &str, mail: &Mail) -> Value {
     })
 }
 
-async fn list(State(issuer): State<Arc<Inner>>) -> Result<Html<String>, Refusal> {
+async fn list(State(issuer): State<Arc<Inner>>, reader: Option<Extension<Reader>>) -> Result<Html<String>, Refusal> {
+    let reader = reader.map(|Extension(reader)| reader).unwrap_or_default();
     let mails = issuer.mails(KEPT, |_| true).await?;
     let mails: Vec<Value> = mails.iter().map(|(id, mail)| shown(id, mail)).collect();
-    Ok(Html(issuer.pages.render("mailbox.html", json!({ "mails": mails }))))
+    Ok(Html(issuer.pages.render("mailbox.html", json!({ "mails": mails }), &reader)))
 }
 
-async fn open(State(issuer): State<Arc<Inner>>, Path(id): Path<String>) -> Result<Response, Refusal> {
+async fn open(
+    State(issuer): State<Arc<Inner>>,
+    Path(id): Path<String>,
+    reader: Option<Extension<Reader>>,
+) -> Result<Response, Refusal> {
+    let reader = reader.map(|Extension(reader)| reader).unwrap_or_default();
     let mail = issuer.mail(&id).await?;
     let status = if mail.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let mail = mail.map(|mail| shown(&id, &mail));
-    Ok((status, Html(issuer.pages.render("mailbox_mail.html", json!({ "mail": mail })))).into_response())
+    let page = issuer.pages.render("mailbox_mail.html", json!({ "mail": mail }), &reader);
+    Ok((status, Html(page)).into_response())
 }
 
 /// The HTML part alone, for the frame on the mail's page.
 async fn open_html(State(issuer): State<Arc<Inner>>, Path(id): Path<String>) -> Result<Response, Refusal> {
     let Some(mail) = issuer.mail(&id).await? else { return Ok(StatusCode::NOT_FOUND.into_response()) };
     let html = mail.html.replacen("<head>", "<head><base target=\"_blank\">", 1);
-    let headers = [(CONTENT_SECURITY_POLICY, MAIL_POLICY), (X_FRAME_OPTIONS, "SAMEORIGIN")];
+    let headers = [
+        (CONTENT_SECURITY_POLICY, MAIL_POLICY),
+        (X_FRAME_OPTIONS, "SAMEORIGIN"),
+        (CONTENT_LANGUAGE, mail.language.tag()),
+    ];
     Ok((headers, Html(html)).into_response())
 }
 

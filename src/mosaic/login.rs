@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use reqwest::RequestBuilder;
+use reqwest::header::ACCEPT_LANGUAGE;
 use serde_json::{Map, Value, json};
 
 use crate::identity::ClaimPath;
@@ -20,6 +22,8 @@ pub struct Device<'a> {
     pub address: Option<IpAddr>,
     /// A name of the device that stays the same, where the operator wants Mosaic to have one.
     pub id: Option<&'a str>,
+    /// The tag of the language that its user reads.
+    pub language: Option<&'a str>,
 }
 
 impl Device<'_> {
@@ -33,6 +37,14 @@ impl Device<'_> {
             attributes.insert("ip_address".to_owned(), json!(address));
         }
         (!attributes.is_empty()).then_some(Value::Object(attributes))
+    }
+
+    /// Says in which language what is sent should be: the built-in issuer's mails are in it (RFC 9110 section 12.5.4).
+    pub(super) fn ask(&self, request: RequestBuilder) -> RequestBuilder {
+        match self.language {
+            Some(tag) => request.header(ACCEPT_LANGUAGE, tag),
+            None => request,
+        }
     }
 
     /// `device_id` of a call, where it has the length that Mosaic takes.

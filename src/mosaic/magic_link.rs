@@ -105,7 +105,7 @@ impl Mosaic {
             body["email_content"] = json!(content);
         }
         let body = self.wording().send(body, &link.device);
-        let answer = self.call(SEND, Repeat::Never, |http| http.post(&url).json(&body)).await?;
+        let answer = self.call(SEND, Repeat::Never, |http| link.device.ask(http.post(&url)).json(&body)).await?;
         self.sent(&answer.with_status(&[200]).map_err(Refusal::into_error)?)
     }
 

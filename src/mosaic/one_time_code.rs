@@ -43,7 +43,7 @@ impl Mosaic {
             body["email_content"] = json!(content);
         }
         let body = self.wording().send(body, &code.device);
-        let answer = self.call(SEND, Repeat::Never, |http| http.post(&url).json(&body)).await?;
+        let answer = self.call(SEND, Repeat::Never, |http| code.device.ask(http.post(&url)).json(&body)).await?;
         let answer = answer.with_status(&[200]).map_err(|refusal| match refusal.status {
             400 | 403 | 404 if refusal.says(&["auth_login_preferences_missing"]) => Error::CodesNotSetUp,
             400 if refusal.says(&["external_provider_configuration_error"]) => Error::CodesNotSetUp,

@@ -8,7 +8,8 @@ use minijinja::value::{Kwargs, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, HtmlEscape, Output, State, escape_formatter};
 use url::form_urlencoded;
 
-use super::catalogue::{Catalogue, ENGLISH, Piece, pieces};
+use super::Language;
+use super::catalogue::{Catalogue, Piece, pieces};
 use crate::clock::Timestamp;
 
 pub(super) fn add_to(environment: &mut Environment<'static>, catalogue: &Arc<Catalogue>) {
@@ -50,8 +51,7 @@ fn finished(state: &State, text: String) -> Value {
 
 /// `t(key, name=value, …)`: the message with its values in place of its placeholders.
 fn text(catalogue: &Catalogue, state: &mut State, key: &str, values: &Kwargs) -> Result<Value, Error> {
-    let language = state.lookup("lang");
-    let language = language.as_ref().and_then(Value::as_str).unwrap_or(ENGLISH);
+    let language = language(state);
     let count = values.get::<Option<i64>>("n").ok().flatten();
     let mut text = String::new();
     for piece in pieces(catalogue.message(language, key, count)) {
@@ -63,6 +63,13 @@ fn text(catalogue: &Catalogue, state: &mut State, key: &str, values: &Kwargs) ->
         text.push_str(&value);
     }
     Ok(finished(state, text))
+}
+
+/// The language of the page or mail.
+fn language(state: &State) -> Language {
+    let tag = state.lookup("lang");
+    let tag = tag.as_ref().and_then(Value::as_str).unwrap_or_default();
+    Language::of_page(tag)
 }
 
 /// `span(minutes)`: "12 hours", "10 minutes", in the largest unit that fits.

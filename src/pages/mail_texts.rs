@@ -3,13 +3,15 @@
 
 use std::net::IpAddr;
 
-use super::Pages;
-use super::catalogue::{ENGLISH, Piece, pieces};
+use super::messages::clock_time;
+use super::{Language, Messages, Pages};
 use crate::clock::Timestamp;
 
 /// What a mail is about.
 #[derive(Clone, Copy, Debug)]
 pub struct MailFacts<'a> {
+    /// The language of the page that it was asked for on.
+    pub language: Language,
     /// When it was asked for.
     pub asked_at: Timestamp,
     /// When its link or code stops working.
@@ -47,68 +49,58 @@ pub struct MailTexts {
     pub logo: Option<String>,
 }
 
-/// The messages of a mail with a link: subject, headline, text above the button, text below it.
-const LINK: [&str; 4] = ["mail.link_subject", "mail.link_header", "mail.link_body", "mail.link_info"];
-/// The same for a mail with a code.
-const CODE: [&str; 4] = ["mail.code_subject", "mail.code_header", "mail.code_body", "mail.code_info"];
-
 impl Pages {
     /// The texts of a mail in the theme's name and colour.
     pub fn mail_texts(&self, facts: &MailFacts<'_>) -> MailTexts {
-        let (asked, until) = (clock_time(facts.asked_at), clock_time(facts.expires_at));
-        let app = one_line(&self.app);
-        let values = |more: &[(&str, &str)]| -> Vec<(String, String)> {
-            let usual = [("app", app.as_str()), ("asked", asked.as_str()), ("until", until.as_str())];
-            usual.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        let (messages, app) = (self.messages(), one_line(&self.app));
+        let say = |key: &str, values: &[(&str, &str)]| messages.say(facts.language, key, values);
+        let plain = |key: &str| say(key, &[]);
+        let asked = clock_time(facts.asked_at);
+        let until = messages.moment(facts.language, facts.expires_at, facts.asked_at);
+        let titled = |key: &str| say(key, &[("app", &app), ("asked", &asked)]);
+        let (subject, header, body, safety) = if facts.is_code {
+            ("mail.code_subject", "mail.code_header", "mail.code_body", "mail.secret")
+        } else {
+            ("mail.link_subject", "mail.link_header", "mail.works_bound", "mail.bound")
         };
-        let plain = |key: &str| self.say(key, &values(&[]));
-        let address = facts.address.map(|address| address.to_string());
-        let origin = match (facts.browser, facts.system, &address) {
-            ("", _, None) => plain("mail.asked"),
-            ("", _, Some(address)) => self.say("mail.asked_from", &values(&[("address", address)])),
-            (browser, system, address) => {
-                let device = system.map_or_else(|| browser.to_owned(), |system| format!("{browser} ({system})"));
-                match address {
-                    None => self.say("mail.asked_with", &values(&[("device", &device)])),
-                    Some(address) => {
-                        self.say("mail.asked_with_from", &values(&[("device", &device), ("address", address)]))
-                    }
-                }
-            }
-        };
-        let [subject, header, body, info] = if facts.is_code { CODE } else { LINK };
-        let contact = self.contact.as_ref().map(|contact| contact.text().to_owned());
+        let info = [messages.origin(facts), plain("mail.not_you"), plain(safety), plain("mail.no_forward")];
         MailTexts {
-            subject: plain(subject),
-            header: plain(header),
-            body: plain(body),
+            subject: titled(subject),
+            header: titled(header),
+            body: say(body, &[("until", &until)]),
             button: plain("mail.button"),
-            info: format!("{origin} {}", plain(info)),
-            footer: match contact {
-                Some(contact) => self.say("mail.footer_contact", &values(&[("contact", &contact)])),
-                None => plain("mail.footer"),
+            info: info.join(" "),
+            footer: match &self.contact {
+                Some(contact) => say("mail.footer_contact", &[("contact", contact.text())]),
+                None => say("mail.footer", &[("app", &app)]),
             },
             sender: app.clone(),
             color: self.mail_color.clone(),
             logo: self.assets.mail_logo(),
         }
     }
-
-    /// A message as plain text.
-    fn say(&self, key: &str, values: &[(String, String)]) -> String {
-        let message = self.catalogue.message(ENGLISH, key, None);
-        let value = |name: &str| values.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
-        pieces(message).into_iter().fold(String::new(), |text, piece| match piece {
-            Piece::Text(said) => text + said,
-            Piece::Placeholder(name) => text + value(name),
-        })
-    }
 }
 
-/// The time of day in UTC.
-fn clock_time(moment: Timestamp) -> String {
-    let written = moment.to_string();
-    written.split_once('T').and_then(|(_, time)| time.get(..5)).unwrap_or_default().to_owned()
+impl Messages {
+    /// When and from where it was asked for, as far as that is known.
+    pub fn origin(&self, facts: &MailFacts<'_>) -> String {
+        let say = |key: &str, values: &[(&str, &str)]| self.say(facts.language, key, values);
+        let asked = self.moment(facts.language, facts.asked_at, facts.asked_at);
+        let device = match (facts.browser, facts.system) {
+            ("", _) => None,
+            (browser, None) => Some(browser.to_owned()),
+            (browser, Some(system)) => Some(say("mail.device", &[("browser", browser), ("system", system)])),
+        };
+        let address = facts.address.map(|address| address.to_string());
+        let key = match (&device, &address) {
+            (None, None) => "mail.asked",
+            (None, Some(_)) => "mail.asked_from",
+            (Some(_), None) => "mail.asked_with",
+            (Some(_), Some(_)) => "mail.asked_with_from",
+        };
+        let (device, address) = (device.unwrap_or_default(), address.unwrap_or_default());
+        say(key, &[("asked", &asked), ("device", &device), ("address", &address)])
+    }
 }
 
 /// The name goes into a subject and a sender.
@@ -128,6 +120,7 @@ mod tests {
     fn facts() -> MailFacts<'static> {
         let asked_at = Timestamp::from_unix_seconds(1_767_262_830);
         MailFacts {
+            language: Language::English,
             asked_at,
             expires_at: asked_at.plus(Duration::from_secs(600)),
             browser: "Firefox",
@@ -157,7 +150,7 @@ mod tests {
             header: "Sign in to Acme  Wiki".to_owned(),
             body: "Works once, until 10:30 (UTC), in the browser where you asked.".to_owned(),
             button: "Sign in".to_owned(),
-            info: "Asked at 10:20 (UTC) with Firefox (Linux), from 192.0.2.7. Didn't ask? You can ignore this email. \
+            info: "Asked at 10:20 (UTC) with Firefox on Linux, from 192.0.2.7. Didn't ask? You can ignore this email. \
                    Nobody can use the link without the browser that asked. Please don't forward this email."
                 .to_owned(),
             footer: "Questions? Ask help@example.com.".to_owned(),
@@ -174,12 +167,33 @@ mod tests {
         let info = |facts: &MailFacts<'_>| pages.mail_texts(facts).info;
         let nobody = MailFacts { browser: "", address: None, ..facts() };
         assert!(info(&nobody).starts_with("Asked at 10:20 (UTC). Didn't"));
-        assert!(info(&MailFacts { browser: "", ..facts() }).starts_with("Asked at 10:20 (UTC) from 192.0.2.7. "));
+        assert!(info(&MailFacts { browser: "", ..facts() }).starts_with("Asked at 10:20 (UTC), from 192.0.2.7. "));
         let system = MailFacts { system: None, address: None, ..facts() };
         assert!(info(&system).starts_with("Asked at 10:20 (UTC) with Firefox. "));
         let code = pages.mail_texts(&MailFacts { is_code: true, ..facts() });
         assert_eq!(code.subject, "Your code for app.example.com (10:20 UTC)");
         assert!(!code.info.contains("link") && !code.footer.is_empty());
+        assert_eq!(pages.missing_messages(), 0);
+    }
+
+    #[test]
+    fn every_text_is_in_the_language_of_the_page() {
+        let pages = pages(&Theme::default());
+        let texts = pages.mail_texts(&MailFacts { language: Language::German, ..facts() });
+        assert_eq!(texts.subject, "Bei app.example.com anmelden (10:20 UTC)");
+        assert_eq!(
+            texts.body,
+            "Gilt einmal, bis 10:30 Uhr (UTC), in dem Browser, in dem Sie die E-Mail angefordert haben."
+        );
+        assert!(texts.info.starts_with("Angefordert um 10:20 Uhr (UTC) mit Firefox unter Linux, von 192.0.2.7. Sie "));
+        for language in Language::ALL.into_iter().filter(|language| *language != Language::English) {
+            let (ours, english) = (pages.mail_texts(&MailFacts { language, ..facts() }), pages.mail_texts(&facts()));
+            let texts =
+                |texts: MailTexts| [texts.subject, texts.header, texts.body, texts.button, texts.info, texts.footer];
+            for (ours, english) in texts(ours).into_iter().zip(texts(english)) {
+                assert_ne!(ours, english, "{language:?}");
+            }
+        }
         assert_eq!(pages.missing_messages(), 0);
     }
 

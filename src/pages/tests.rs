@@ -22,13 +22,27 @@ fn address() -> EmailAddress {
     EmailAddress::parse("ada@example.com").expect("the address is well formed")
 }
 
+fn reader() -> Reader {
+    Reader { language: Language::English, here: Some("/here".to_owned()) }
+}
+
+fn frame(reader: &Reader) -> Frame<'_> {
+    Frame { request_id: REQUEST_ID, now: NOW, reader }
+}
+
 /// Every state of every page, with `text` wherever a page shows a text that is not its own.
 fn all(pages: &Pages, text: &str) -> Vec<(String, String)> {
+    all_in(Language::English, pages, text)
+}
+
+/// The same in one language.
+fn all_in(language: Language, pages: &Pages, text: &str) -> Vec<(String, String)> {
     let mut shown = Vec::new();
     let text = || text.to_owned();
     let later = NOW.plus(std::time::Duration::from_secs(600));
     let mut add = |state: &str, page: String| shown.push((state.to_owned(), page));
-    let frame = Frame { request_id: &text(), now: NOW };
+    let reader = Reader { language, here: Some(text()) };
+    let frame = Frame { request_id: &text(), now: NOW, reader: &reader };
 
     let enter = EnterAddress { csrf: text(), return_to: text(), address: text(), ..EnterAddress::default() };
     add("sign-in", pages.show(&enter, frame));
@@ -252,6 +266,111 @@ fn every_page_is_complete() {
     }
 }
 
+/// The pages that are shown for others: the issuer's, and the demo application's.
+fn of_guests(language: Language, pages: &Pages, text: &str) -> Vec<(String, String)> {
+    let reader = Reader { language, here: Some(text.to_owned()) };
+    let mail = |html: &str, subject: &str| {
+        context! {
+            id => text, to => text, subject, text, html, link => "/", code => text, sent_at => NOW.unix_millis(),
+        }
+    };
+    let field = context! { name => text, value => text, identity => true };
+    let demo = |visitor: Option<&str>| context! { visitor, method => text, target => text, fields => [field.clone()] };
+    let asked = |browser: Option<&str>, system: Option<&str>| {
+        context! { token => text, asked_at => NOW.unix_millis(), browser, system }
+    };
+    let cases = [
+        ("link.html", asked(Some(text), Some(text))),
+        ("link.html", asked(Some(text), None)),
+        ("link.html", asked(None, None)),
+        ("mailbox.html", context! { mails => [mail(text, text), mail("", "")] }),
+        ("mailbox.html", context! { mails => [""; 0] }),
+        ("mailbox_mail.html", context! { mail => mail(text, text) }),
+        ("mailbox_mail.html", context! { mail => mail("", "") }),
+        ("mailbox_mail.html", context! { mail => () }),
+        ("demo.html", demo(Some(text))),
+        ("demo.html", demo(None)),
+    ];
+    cases.into_iter().map(|(name, values)| (name.to_owned(), pages.render(name, values, &reader))).collect()
+}
+
+/// What is read on a page, or read out: texts and the attributes that hold some, without what others wrote, addresses of
+/// pages, times and names of programs.
+fn read_on(page: &str) -> Vec<String> {
+    let mut read = Vec::new();
+    for (element, end) in [("<code>", "</code>"), ("<bdi>", "</bdi>"), ("<nav", "</nav>"), ("<pre>", "</pre>")] {
+        assert_eq!(page.matches(element).count(), page.matches(end).count(), "{page}");
+    }
+    let mut rest = page.to_owned();
+    for (element, end) in [("<code>", "</code>"), ("<bdi>", "</bdi>"), ("<nav", "</nav>"), ("<pre>", "</pre>")] {
+        while let Some(start) = rest.find(element) {
+            let stop = rest[start..].find(end).map_or(rest.len(), |at| start + at + end.len());
+            if element == "<nav" {
+                read.extend(parts(&rest[start..stop], "aria-label=\"", "\"").map(str::to_owned));
+            }
+            rest.replace_range(start..stop, "");
+        }
+    }
+    for name in ["aria-label", "alt", "title", "placeholder", "data-text", "data-over", "data-copied"] {
+        read.extend(parts(&rest, &format!(" {name}=\""), "\"").map(str::to_owned));
+    }
+    read.extend(rest.split('<').skip(1).filter_map(|piece| piece.split_once('>')).map(|(_, text)| text.to_owned()));
+    read
+}
+
+#[test]
+fn no_word_of_ours_is_written_into_a_template() {
+    let theme = Theme { name: Some("7".to_owned()), contact: Some("https://7.test/".to_owned()), ..Theme::default() };
+    let pages = pages(&theme);
+    for language in [Language::Stretched, Language::Mirrored] {
+        let all = [all_in(language, &pages, "7"), of_guests(language, &pages, "7")].concat();
+        for (state, page) in all {
+            let (tag, direction) = (language.tag(), language.direction());
+            let start = format!("<!doctype html>\n<html lang=\"{tag}\" dir=\"{direction}\">");
+            assert!(page.starts_with(&start), "{state}: {page}");
+            for text in read_on(&page) {
+                let words = text.split(|sign: char| !sign.is_ascii_alphabetic()).filter(|word| word.len() > 1);
+                // Values: the zone, a contact's host, a web mail's name, a custom identifier's, and what the script fills.
+                let known = ["UTC", "test", "Gmail", "member", "id", "time", "quot", "amp"];
+                let strange: Vec<_> = words.filter(|word| !known.contains(word)).collect();
+                assert!(strange.is_empty(), "{state}: {strange:?} in {text:?}");
+            }
+            // A sentence is one message: none begins in the middle of another one's.
+            assert!(!page.contains("⟧⟦"), "{state}: {page}");
+        }
+    }
+    assert_eq!(pages.missing_messages(), 0);
+}
+
+#[test]
+fn every_page_is_complete_in_every_language() {
+    let pages = pages(&themes()[1]);
+    for language in Language::ALL {
+        let english = all(&pages, "/reports");
+        for ((state, page), (_, other)) in all_in(language, &pages, "/reports").into_iter().zip(english) {
+            assert_ne!(page, PLAIN_PAGE, "{state}");
+            let heading = |page: &str| parts(page, "<h1>", "</h1>").next().unwrap_or_default().to_owned();
+            assert_eq!(heading(&page) == heading(&other), language == Language::English, "{state}, {language:?}");
+            for other in Language::ALL {
+                assert_eq!(page.contains(other.name()), state != "unknown host", "{state}, {language:?}");
+            }
+        }
+    }
+    assert_eq!(pages.missing_messages(), 0);
+}
+
+#[test]
+fn style_has_no_left_and_no_right() {
+    let pages = pages(&Theme::default());
+    let style = pages.asset("style.css").expect("it is there");
+    let style = String::from_utf8_lossy(&style.body).into_owned();
+    for side in ["left", "right"] {
+        for start in ["margin-", "padding-", "border-", "text-align: ", "float: ", "\n  ", "clear: "] {
+            assert!(!style.contains(&format!("{start}{side}")), "{start}{side}");
+        }
+    }
+}
+
 #[test]
 fn what_others_wrote_is_escaped() {
     let theme = Theme { name: Some(SCRIPT.to_owned()), ..Theme::default() };
@@ -332,7 +451,7 @@ fn pages_link_to_no_scheme_but_the_webs() {
 fn an_unknown_host_learns_nothing_and_gets_no_way_on() {
     for theme in themes() {
         let pages = pages(&theme);
-        let page = pages.show(&UnknownHost {}, Frame { request_id: REQUEST_ID, now: NOW });
+        let page = pages.show(&UnknownHost {}, frame(&reader()));
         assert!(!page.contains("<form") && !page.contains("<a "));
         assert!(!page.contains(pages.app_name()) && !page.contains("help@example.com"));
         assert!(page.contains(REQUEST_ID));
@@ -341,7 +460,7 @@ fn an_unknown_host_learns_nothing_and_gets_no_way_on() {
 
 #[test]
 fn another_browser_is_shown_no_address() {
-    let page = pages(&Theme::default()).show(&OtherBrowser { codes: true }, Frame { request_id: REQUEST_ID, now: NOW });
+    let page = pages(&Theme::default()).show(&OtherBrowser { codes: true }, frame(&reader()));
     assert!(!page.contains('@') && !page.contains("<form"));
 }
 
@@ -391,8 +510,15 @@ fn every_message_is_used_and_every_used_message_is_there() {
     for (_, source) in TEMPLATES {
         used.extend(parts(source, "t(\"", "\"").map(str::to_owned));
     }
-    let mail = include_str!("mail_texts.rs").split("#[cfg(test)]").next().unwrap_or_default();
-    used.extend(parts(mail, "\"mail.", "\"").map(|key| format!("mail.{key}")));
+    for source in [include_str!("mail_texts.rs"), include_str!("messages.rs")] {
+        let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+        used.extend(parts(source, "\"mail.", "\"").map(|key| format!("mail.{key}")));
+    }
+    for source in [include_str!("../../templates/mail.html"), include_str!("../../templates/mail.txt")] {
+        used.extend(parts(source, "t(\"", "\"").map(str::to_owned));
+    }
+    used.extend((1..=12).map(|month| format!("date.month.{month}")));
+    used.extend(["date.day", "mail.text_message"].map(str::to_owned));
     let catalogue = Catalogue::embedded().expect("the catalogue is well formed");
     let plain = |key: &str| key.trim_end_matches(".one").trim_end_matches(".other").to_owned();
     let known: BTreeSet<String> = catalogue.keys().map(plain).collect();
@@ -402,8 +528,35 @@ fn every_message_is_used_and_every_used_message_is_there() {
 #[test]
 fn a_template_that_fails_gives_a_plain_page() {
     let pages = pages(&Theme::default());
-    assert_eq!(pages.render("nowhere.html", context! {}), PLAIN_PAGE);
-    assert_eq!(pages.render("sign_in.html", context! {}), PLAIN_PAGE);
+    assert_eq!(pages.render("nowhere.html", context! {}, &reader()), PLAIN_PAGE);
+    assert_eq!(pages.render("sign_in.html", context! {}, &reader()), PLAIN_PAGE);
+}
+
+#[test]
+fn an_operators_templates_replace_ours_by_name() {
+    let folder = std::env::temp_dir().join(format!("linkgate-page-templates-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("the directory for temporary files can be written");
+    let theme = Theme { templates: Some(folder.clone()), ..Theme::default() };
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("the folder was just made");
+    let problem = || theme.problems(Path::new("/")).into_iter().map(|(name, error)| (name, error.to_string())).next();
+    let place = folder.display();
+    let check = |expected: &str| assert_eq!(problem(), Some(("templates".to_owned(), expected.to_owned())));
+    check(&format!("find a template of a page, like `sign_in.html`, in `{place}`"));
+    write("sign_inn.html", "");
+    check(&format!("use the template `{place}/sign_inn.html:1`: no page has a template of this name"));
+    std::fs::remove_file(folder.join("sign_inn.html")).expect("it was just written");
+    write("not_found.html", "<h1>\n{% if %}");
+    let found = problem().expect("the template is wrong").1;
+    assert!(found.starts_with(&format!("use the template `{place}/not_found.html:2`: ")), "{found}");
+    write("not_found.html", "<h1>{{ t(\"not_found.title\") }}: {{ app }}</h1>");
+    write("bad_request.html", "{{ nothing.of_this_name }}");
+    write("mail.html", "{% if %}");
+    assert_eq!(problem(), None);
+    let pages = pages(&theme);
+    assert_eq!(pages.show(&NotFound {}, frame(&reader())), "<h1>Page not found: app.example.com</h1>");
+    let ours = pages.show(&BadRequest {}, frame(&reader()));
+    assert!(ours.contains("<h1>We couldn't read that request</h1>"), "{ours}");
+    std::fs::remove_dir_all(&folder).expect("it was just made");
 }
 
 #[test]
@@ -418,7 +571,7 @@ fn a_logo_takes_the_place_of_the_initial() {
     std::fs::write(&path, "<svg/>").expect("the file can be written");
     let with_logo = pages(&Theme { logo: Some(path.clone()), ..Theme::default() });
     std::fs::remove_file(&path).expect("the file can be removed");
-    let shown = |pages: &Pages| pages.show(&NotFound {}, Frame { request_id: REQUEST_ID, now: NOW });
+    let shown = |pages: &Pages| pages.show(&NotFound {}, frame(&reader()));
     let logo = "<img class=\"logo\" src=\"/.linkgate/assets/logo\" alt=\"\">";
     assert!(shown(&with_logo).contains(logo) && !shown(&with_logo).contains("class=\"mark\""));
     assert!(!shown(&pages(&Theme::default())).contains(logo));

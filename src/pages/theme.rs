@@ -1,10 +1,11 @@
 //! The operator's theme: name, logo, accent and contact, and which colours pages can be read in.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{Error, Language};
 use crate::identity::EmailAddress;
 
 /// `[theme]`
@@ -19,6 +20,12 @@ pub struct Theme {
     pub accent: Option<Color>,
     /// Whom visitors may ask: an address or a URL.
     pub contact: Option<String>,
+    /// The language of those who choose none and whose browser asks for none of ours.
+    pub language: Language,
+    /// Messages in place of the catalogue's: a table for each language, with the tables of `locales/` in it.
+    pub texts: BTreeMap<Language, toml::Table>,
+    /// A folder whose templates replace those of pages by their names.
+    pub templates: Option<PathBuf>,
 }
 
 /// A colour as `#rrggbb`.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::visit;
 use crate::clock::Timestamp;
 use crate::origin::Origin;
-use crate::pages::{self, Frame, Pages, View};
+use crate::pages::{self, Frame, Pages, Reader, View};
 use crate::store;
 
 /// What our pages may do.
@@ -47,6 +47,13 @@ pub fn dress(headers: &mut HeaderMap, request_id: &str, origin: &Origin) {
     if origin.is_secure() {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
     }
+}
+
+/// Says in which language a page is, where the page does not say so itself (RFC 9110 section 8.5). No `Vary` goes with it:
+/// no page of ours is kept by a cache.
+pub fn name_language(headers: &mut HeaderMap, reader: &Reader) {
+    let language = HeaderValue::from_static(reader.language.tag());
+    headers.entry(header::CONTENT_LANGUAGE).or_insert(language);
 }
 
 /// What programs are told when they are refused.
@@ -324,6 +331,8 @@ pub struct Refuser<'a> {
     pub request_id: &'a str,
     /// The moment.
     pub now: Timestamp,
+    /// Who reads the page.
+    pub reader: Reader,
 }
 
 impl Refuser<'_> {
@@ -417,8 +426,9 @@ impl Refuser<'_> {
 
     /// A page, with the gateway's own headers.
     pub fn show<V: View>(&self, view: &V) -> Response {
-        let frame = Frame { request_id: self.request_id, now: self.now };
+        let frame = Frame { request_id: self.request_id, now: self.now, reader: &self.reader };
         let mut answer = axum::response::Html(self.pages.show(view, frame)).into_response();
+        name_language(answer.headers_mut(), &self.reader);
         dress(answer.headers_mut(), self.request_id, self.origin);
         answer
     }

@@ -143,7 +143,7 @@ impl Caller<'_> {
         let device_id = portal.device_id(self.headers);
         let user_agent = text(self.headers, "user-agent");
         let login = Login {
-            device: Device { user_agent, address: Some(self.visit.client), id: device_id.as_deref() },
+            device: Device { user_agent, address: Some(self.visit.client), id: device_id.as_deref(), language: None },
             organization: self.attempt.organization.as_deref(),
             session_id: further_proof_for(present.as_ref(), &self.attempt),
             request_id: sending.request_id.as_deref(),

@@ -10,7 +10,8 @@ pub const OWN_PREFIX: &str = "/.linkgate";
 pub const ACCOUNT: &str = "/.linkgate/account";
 /// The page where a visitor lets a terminal in.
 pub const DEVICE: &str = "/.linkgate/device";
-const MOST_BYTES: usize = 2048;
+/// The longest path of a return target.
+pub const MOST_BYTES: usize = 2048;
 /// What an absolute URL may have beside that: scheme, host and port.
 const MOST_ORIGIN_BYTES: usize = 280;
 
@@ -36,7 +37,24 @@ pub fn accept(text: &str, visited: &Origin, hosts: &Hosts) -> String {
     parse(text, visited, hosts).unwrap_or_else(|| "/".to_owned())
 }
 
+/// Reads where a page of the visited host is, one of the gateway's own or another: what [`accept`] does, and never
+/// another host. Looking at the page is all that may come of it.
+pub fn page(text: &str, visited: &Origin) -> String {
+    let hosts = Hosts::new(visited, []);
+    read(text, visited, &hosts).map_or_else(|| "/".to_owned(), |(target, origin)| written(&target, &origin, visited))
+}
+
 fn parse(text: &str, visited: &Origin, hosts: &Hosts) -> Option<String> {
+    let (target, origin) = read(text, visited, hosts)?;
+    let path = target.path();
+    if (is_own(path) && ![ACCOUNT, DEVICE].contains(&path)) || is_fetched(path) {
+        return None;
+    }
+    Some(written(&target, &origin, visited))
+}
+
+/// The target and the host of ours that it is on.
+fn read(text: &str, visited: &Origin, hosts: &Hosts) -> Option<(Url, Origin)> {
     let most = if text.starts_with('/') { MOST_BYTES } else { MOST_BYTES + MOST_ORIGIN_BYTES };
     if text.len() > most || text.contains('\\') || text.chars().any(char::is_control) {
         return None;
@@ -50,17 +68,22 @@ fn parse(text: &str, visited: &Origin, hosts: &Hosts) -> Option<String> {
     let has_user = !target.username().is_empty() || target.password().is_some();
     let second_slash = ["//", "/%2f"].iter().any(|start| folded.starts_with(start));
     let is_unclear = second_slash || hides_control(&folded) || folded.contains("%5c");
-    if !is_ours || has_user || is_unclear || (is_own(path) && ![ACCOUNT, DEVICE].contains(&path)) || is_fetched(path) {
+    if !is_ours || has_user || is_unclear {
         return None;
     }
-    let mut accepted = if origin == *visited { path.to_owned() } else { origin.join(path) };
+    Some((target, origin))
+}
+
+fn written(target: &Url, origin: &Origin, visited: &Origin) -> String {
+    let path = target.path();
+    let mut accepted = if origin == visited { path.to_owned() } else { origin.join(path) };
     for (mark, part) in [('?', target.query()), ('#', target.fragment())] {
         if let Some(part) = part {
             accepted.push(mark);
             accepted.push_str(part);
         }
     }
-    Some(accepted)
+    accepted
 }
 
 /// Whether a path is the gateway's, in any spelling: the proxy resolves escapes before it looks.
@@ -98,6 +121,17 @@ mod tests {
 
     fn accept(text: &str, visited: &Origin) -> String {
         super::accept(text, visited, &Hosts::new(&origin(), ["wiki.example.org", "*.pages.example.test"]))
+    }
+
+    #[test]
+    fn a_page_is_one_of_this_host() {
+        let check = |input: &str, expected: &str| assert_eq!(page(input, &origin()), expected, "{input:?}");
+        check("/.linkgate/sign-in?return_to=%2Fa%3Fb%3Dc", "/.linkgate/sign-in?return_to=%2Fa%3Fb%3Dc");
+        check("/reports?x=1", "/reports?x=1");
+        check("https://app.example.test/x", "/x");
+        for wrong in ["", "//evil.test", "/\\evil.test", "/%2fevil.test", "https://wiki.example.org/", "javascript:1"] {
+            check(wrong, "/");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::agent::Agent;
 use crate::clock::Timestamp;
 use crate::identity::{AddressRule, EmailAddress, Identifier, Subject};
 use crate::mosaic::{self, Device, EmailContent, NewUser, SendCode, SendMagicLink, Sent};
-use crate::pages::MailFacts;
+use crate::pages::{Language, MailFacts};
 use crate::secret::Secret;
 use crate::session::Chain;
 use crate::session::attempt::{Attempt, AttemptKey, Browser, Sending, Way};
@@ -41,7 +41,8 @@ pub(super) enum Message {
 impl Order {
     fn device(&self) -> Device<'_> {
         let (user_agent, id) = (self.user_agent.as_deref(), self.device_id.as_deref());
-        Device { user_agent, address: Some(self.visit.client), id }
+        let language = Some(self.visit.reader.language.tag());
+        Device { user_agent, address: Some(self.visit.client), id, language }
     }
 
     const fn way(&self) -> Way {
@@ -160,7 +161,7 @@ impl Portal {
     async fn send(&self, order: &Order) -> Result<Sent, mosaic::Error> {
         let (attempt, device) = (&order.attempt, order.device());
         let now = self.clock.now();
-        let content = self.email_content(attempt, &device, order.way(), now);
+        let content = self.email_content(attempt, &device, order.way(), order.visit.reader.language, now);
         let lifetime = attempt.expires_at.since(now);
         match &order.message {
             Message::Link(state) => {
@@ -188,6 +189,7 @@ impl Portal {
         attempt: &Attempt,
         device: &Device<'_>,
         way: Way,
+        language: Language,
         asked_at: Timestamp,
     ) -> Option<EmailContent> {
         if !self.options.own_mail_texts {
@@ -196,6 +198,7 @@ impl Portal {
         // Nothing that a stranger wrote goes into a mail.
         let agent = Agent::well_known(device.user_agent);
         let facts = MailFacts {
+            language,
             asked_at,
             expires_at: attempt.expires_at,
             browser: &agent.browser,

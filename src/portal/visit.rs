@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, Method, header};
 
 use crate::origin::Origin;
+use crate::pages::Reader;
 use crate::session::Place;
 
 /// What the proxy knows about a request that the portal answers.
@@ -18,6 +19,8 @@ pub struct Visit {
     pub origin: Origin,
     /// Whether that is where visitors sign in.
     pub is_public: bool,
+    /// In which language they read, and where they are.
+    pub reader: Reader,
 }
 
 impl Visit {

@@ -32,7 +32,7 @@ pub(super) async fn call(
     let body = match read_body(session).await? {
         Ok(body) => body,
         Err(refused) => {
-            let refuser = site.refuser(&visit.origin, &visit.request_id, now);
+            let refuser = site.refuser(&visit.origin, &visit.request_id, visit.reader.clone(), now);
             let answer = refuser.answer(refused, &session.req_header().headers);
             return refusal::write(session, site, answer).await;
         }

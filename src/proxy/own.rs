@@ -24,7 +24,7 @@ impl Proxy {
         let site = Arc::clone(&context.site);
         let (origin, request_id) = (context.origin(), context.request_id().to_owned());
         let target = context.target().map_or_else(|| "/".to_owned(), |target| target.path_and_query.clone());
-        let refuser = site.refuser(&origin, &request_id, self.clock.now());
+        let refuser = site.refuser(&origin, &request_id, site.reader(request, &target), self.clock.now());
         let refused = Refused { refuser, hosts: &site.hosts, request, target: &target };
         context.verdict = decision.verdict();
         if let (Some(objected), Some(target)) = (decision.objected(), context.target()) {

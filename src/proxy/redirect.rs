@@ -58,7 +58,9 @@ impl ProxyHttp for Redirect {
                 answer
             }
             Err(refusal) => {
-                site.refuser(&site.terms.public_url, request_id, self.clock.now()).answer(refusal, &request.headers)
+                let reader = site.reader(request, "/");
+                let refuser = site.refuser(&site.terms.public_url, request_id, reader, self.clock.now());
+                refuser.answer(refusal, &request.headers)
             }
         };
         refusal::write(session, &site, answer).await?;

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use axum::Router;
 use http::HeaderValue;
 use ipnet::IpNet;
+use pingora::http::RequestHeader;
 
 use super::{Terms, tls};
 use crate::assertion::Assertions;
 use crate::clock::Timestamp;
 use crate::credential::Credentials;
 use crate::origin::{Hosts, Origin};
-use crate::pages::Pages;
+use crate::pages::{Pages, Reader};
 use crate::portal::answer::Refuser;
+use crate::portal::language;
 use crate::session::Place;
+use crate::session::cookie::Jar;
 
 /// Hosts, routes and rules, with the pages and sessions that go with them.
 pub struct Site {
@@ -52,8 +55,20 @@ impl Site {
     }
 
     /// What refuses a visitor of `origin`.
-    pub(super) fn refuser<'a>(&'a self, origin: &'a Origin, request_id: &'a str, now: Timestamp) -> Refuser<'a> {
-        Refuser { pages: &self.pages, origin, request_id, now }
+    pub(super) fn refuser<'a>(
+        &'a self,
+        origin: &'a Origin,
+        request_id: &'a str,
+        reader: Reader,
+        now: Timestamp,
+    ) -> Refuser<'a> {
+        Refuser { pages: &self.pages, origin, request_id, now, reader }
+    }
+
+    /// Who reads the answer to a request for `target`.
+    pub(super) fn reader(&self, request: &RequestHeader, target: &str) -> Reader {
+        let jar = Jar::new(self.terms.public_url.is_secure());
+        language::reader(&self.pages, jar, &request.method, target, &request.headers)
     }
 
     /// Where the visitor of a host of ours is.

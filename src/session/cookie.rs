@@ -23,6 +23,8 @@ pub enum Kind {
     Device,
     /// Counts sign-ins within a minute, to see one that leads nowhere.
     Rounds,
+    /// Keeps the language that pages are wanted in.
+    Language,
 }
 
 /// Names cookies for one public origin: with the `__Host-` prefix and `Secure` wherever it is HTTPS.
@@ -32,15 +34,17 @@ pub struct Jar {
 }
 
 /// Every name that is or was ours, in either mode: none of them passes in either direction.
-const OWN: [&str; 8] = [
+const OWN: [&str; 10] = [
     "__Host-linkgate",
     "__Host-linkgate-browser",
     "__Host-linkgate-device",
     "__Host-linkgate-rounds",
+    "__Host-linkgate-language",
     "linkgate",
     "linkgate-browser",
     "linkgate-device",
     "linkgate-rounds",
+    "linkgate-language",
 ];
 
 impl Jar {
@@ -55,10 +59,12 @@ impl Jar {
             (true, Kind::Browser) => "__Host-linkgate-browser",
             (true, Kind::Device) => "__Host-linkgate-device",
             (true, Kind::Rounds) => "__Host-linkgate-rounds",
+            (true, Kind::Language) => "__Host-linkgate-language",
             (false, Kind::Session) => "linkgate",
             (false, Kind::Browser) => "linkgate-browser",
             (false, Kind::Device) => "linkgate-device",
             (false, Kind::Rounds) => "linkgate-rounds",
+            (false, Kind::Language) => "linkgate-language",
         }
     }
 

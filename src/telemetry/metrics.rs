@@ -36,6 +36,7 @@ pub struct Metrics {
     upstreams: IntGaugeVec,
     not_upgraded: IntCounter,
     left_out: IntCounter,
+    missing_messages: IntCounterVec,
 }
 
 /// Shown from the start, so that the first one of a kind is a step up from zero.
@@ -113,6 +114,10 @@ impl Metrics {
             "linkgate_access_lines_left_out_total",
             "Lines about requests that were not written, because more came than could be.",
         );
+        let missing_messages = Opts::new(
+            "linkgate_messages_missing_total",
+            "Messages that a page or mail wanted and its language lacks, by language; English took their place.",
+        );
         let build = Opts::new("linkgate_build_info", "The program that runs; always 1.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         let metrics = Self {
@@ -136,6 +141,7 @@ impl Metrics {
             upstreams: IntGaugeVec::new(upstreams, &["upstream"])?,
             not_upgraded: IntCounter::with_opts(not_upgraded)?,
             left_out: IntCounter::with_opts(left_out)?,
+            missing_messages: IntCounterVec::new(missing_messages, &["language"])?,
         };
         let build = IntGauge::with_opts(build)?;
         build.set(1);
@@ -171,6 +177,7 @@ impl Metrics {
         registry.register(Box::new(metrics.upstreams.clone()))?;
         registry.register(Box::new(metrics.not_upgraded.clone()))?;
         registry.register(Box::new(metrics.left_out.clone()))?;
+        registry.register(Box::new(metrics.missing_messages.clone()))?;
         registry.register(Box::new(build))?;
         Ok(metrics)
     }
@@ -208,6 +215,16 @@ impl Metrics {
     /// A step of signing in or out: `asked`, `sent`, `code_sent`, `not_sent`, `failed`, `redeemed`, `refused` or `signed_out`.
     pub fn sign_in(&self, event: &'static str) {
         self.sign_ins.with_label_values(&[event]).inc();
+    }
+
+    /// Shows a language from the start, so that the first message that it lacks is a step up from zero.
+    pub fn language(&self, tag: &'static str) {
+        self.missing_messages.with_label_values(&[tag]);
+    }
+
+    /// A language lacks a message that a page or mail wanted.
+    pub fn message_missing(&self, tag: &'static str) {
+        self.missing_messages.with_label_values(&[tag]).inc();
     }
 
     /// A mail of the issuer was `sent`, is to be `retried`, or was given up: `refused` or `expired`.

@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("telemetry", ""),
     ("setting", "secret"),
     ("store", "clock secret setting"),
-    ("pages", "clock identity origin setting"),
+    ("pages", "clock identity origin setting telemetry"),
     ("pem", ""),
     ("demo", "origin pages"),
     ("admin", "origin telemetry"),

@@ -255,6 +255,8 @@ fn what_the_reference_comments_out_is_the_default() {
     let text = fs::read_to_string(REFERENCE).expect("the reference is there");
     let scratch = Scratch::new("everything");
     scratch.file("logo.svg", b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>");
+    fs::create_dir(scratch.0.join("templates")).expect("the directory was just made");
+    scratch.file("templates/layout.html", include_bytes!("../../templates/layout.html"));
     let full = Config::parse(&reference_with_everything(), &scratch.0.join("gateway.toml"));
     let full = full.unwrap_or_else(|problems| panic!("{problems}"));
     let least = parse(LEAST).unwrap_or_else(|problems| panic!("{problems}"));

@@ -67,7 +67,7 @@ async fn mosaic_is_asked_exactly_this_and_its_secrets_stay_inside() {
                     "subject": "Sign in to app.example.test (08:00 UTC)", "senderName": HOST, "linkText": "Sign in",
                     "headerText": "Sign in to app.example.test", "primaryColor": "#2f6f4f",
                     "bodyText": "Works once, until 08:10 (UTC), in the browser where you asked.",
-                    "infoText": "Asked at 08:00 (UTC) with Firefox (Linux), from 127.0.0.1. Didn't ask? You can ignore \
+                    "infoText": "Asked at 08:00 (UTC) with Firefox on Linux, from 127.0.0.1. Didn't ask? You can ignore \
                         this email. Nobody can use the link without the browser that asked. Please don't forward this \
                         email.",
                     "footerText": "app.example.test sent this email because somebody asked to sign in.",

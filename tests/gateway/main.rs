@@ -32,6 +32,7 @@ mod issuer;
 mod issuer_alone;
 mod jupyterlab;
 mod kept_connections;
+mod languages;
 mod limits;
 mod logs;
 mod mail;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -20,6 +20,7 @@ use crate::issuer::one_time_code::Order;
 use crate::issuer::tokens::TokenAnswer;
 use crate::issuer::users::{Proof, User};
 use crate::issuer::{Inner, records};
+use crate::pages::Language;
 use crate::secret::{fingerprint, random_token, same};
 
 /// The longest `email_expiration`, in minutes: a day.
@@ -139,6 +140,7 @@ pub(in crate::issuer) struct LinkSent {
 pub(in crate::issuer) async fn send(
     State(issuer): State<Arc<Inner>>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     Body(call): Body<SendLink>,
 ) -> Result<Json<LinkSent>, Refusal> {
     let client = &caller.client;
@@ -179,8 +181,17 @@ pub(in crate::issuer) async fn send(
     let Some(address) = receiver else {
         return Ok(Json(LinkSent { message: "Link created", request_id, link: Some(url) }));
     };
-    issuer.mail_link(client, &call, &link, &address, fingerprint(token.expose()), url).await?;
+    let mailed = Mailed { name: fingerprint(token.expose()), url, language: issuer.pages.language(&headers) };
+    issuer.mail_link(client, &call, &link, &address, mailed).await?;
     Ok(Json(LinkSent { message: "Email sent successfully", request_id, link: None }))
+}
+
+/// What a mail has of its link.
+struct Mailed {
+    name: String,
+    url: String,
+    /// That of the page, which the caller names in `Accept-Language`.
+    language: Language,
 }
 
 impl Inner {
@@ -190,8 +201,7 @@ impl Inner {
         call: &SendLink,
         link: &Link,
         address: &EmailAddress,
-        name: String,
-        url: String,
+        Mailed { name, url, language }: Mailed,
     ) -> Result<(), Refusal> {
         let order = Order {
             client_id: &client.id,
@@ -208,6 +218,7 @@ impl Inner {
         let passcode = self.make_passcode(order).await?;
         let ip_address = call.client_attributes.as_ref().and_then(|attributes| attributes.ip_address.as_deref());
         let facts = Facts {
+            language,
             app: &client.app_name,
             is_bound: client.is_own,
             link: Some(url),

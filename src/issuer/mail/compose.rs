@@ -15,6 +15,7 @@ use crate::agent::Agent;
 use crate::clock::Timestamp;
 use crate::identity::EmailAddress;
 use crate::issuer::api::Refusal;
+use crate::pages::{Language, MailFacts, Messages};
 
 /// The templates, which a folder of the operator's may hold under the same names.
 const TEMPLATES: [(&str, &str); 2] = [
@@ -24,6 +25,8 @@ const TEMPLATES: [(&str, &str); 2] = [
 
 /// What the mail is about: a link, a code, or both.
 pub(in crate::issuer) struct Facts<'a> {
+    /// What the mail is written in: the language of the page that it was asked for on.
+    pub(in crate::issuer) language: Language,
     pub(in crate::issuer) app: &'a str,
     /// Whether it works only in the browser that asked: whether the gateway sends it, which sees to that.
     pub(in crate::issuer) is_bound: bool,
@@ -98,12 +101,16 @@ impl TemplateError {
 
 /// Writes mails from the templates.
 ///
-/// A template has `app`, `link` and `code` (one of them may be none), `is_bound` where they work only in the browser that
-/// asked, the times `asked`, `until` and, where it is
-/// another day, `until_day`, what is known of who asked, `browser`, `system` and `address`, the operator's `theme`
-/// (`accent`, `on_accent`, `contact`), and `content`, which is none or the caller's own texts: `subject`, `header`,
-/// `body`, `button`, `info`, `footer`, `color`, `logo`. The first line of `mail.txt` is the subject.
-pub(in crate::issuer) struct Composer(Environment<'static>);
+/// A template has `lang` and `dir`, the tag and the direction of its language, and `t(key, name=value)`, which says a
+/// message of `locales/` in it. It has `app`, `link` and `code` (one of them may be none), `is_bound` where they work only
+/// in the browser that asked, the times `asked`, `until` and, where it is another day, `until_day`, the same in words as
+/// `until_time`, what is known of who asked, `browser`, `system` and `address`, the same in words as `origin`, the
+/// operator's `theme` (`accent`, `on_accent`, `contact`), and `content`, which is none or the caller's own texts:
+/// `subject`, `header`, `body`, `button`, `info`, `footer`, `color`, `logo`. The first line of `mail.txt` is the subject.
+pub(in crate::issuer) struct Composer {
+    environment: Environment<'static>,
+    messages: Messages,
+}
 
 impl Composer {
     /// A composer in the operator's theme (see `Pages::for_mail`), with those of the operator's templates that
@@ -111,8 +118,13 @@ impl Composer {
     ///
     /// # Errors
     /// When the folder has no template, or one cannot be used.
-    pub(in crate::issuer) fn new(theme: &Value, folder: Option<&Path>) -> Result<Self, TemplateError> {
+    pub(in crate::issuer) fn new(
+        theme: &Value,
+        messages: Messages,
+        folder: Option<&Path>,
+    ) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
+        messages.add_to(&mut environment);
         environment.add_global("theme", theme.clone());
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
@@ -120,7 +132,7 @@ impl Composer {
         for (name, source) in TEMPLATES {
             environment.add_template(name, source).expect("the built-in templates parse, as the tests show");
         }
-        let mut composer = Self(environment);
+        let mut composer = Self { environment, messages };
         if let Some(folder) = folder {
             composer.replace(folder)?;
         }
@@ -136,9 +148,10 @@ impl Composer {
             let source =
                 std::fs::read_to_string(path).map_err(|source| TemplateError::Read { path: path.clone(), source })?;
             let wrong = |error| TemplateError::wrong(path, &error);
-            self.0.add_template_owned(*name, source).map_err(wrong)?;
+            self.environment.add_template_owned(*name, source).map_err(wrong)?;
             for facts in Facts::samples() {
-                self.0.get_template(name).and_then(|template| template.render(facts.values())).map_err(wrong)?;
+                let values = facts.values(&self.messages);
+                self.environment.get_template(name).and_then(|template| template.render(values)).map_err(wrong)?;
             }
         }
         Ok(())
@@ -151,16 +164,18 @@ impl Composer {
     pub(super) fn check(folder: &Path) -> Result<(), TemplateError> {
         let contact = context! { text => "help@example.com", href => "mailto:help@example.com" };
         let theme = context! { accent => "#000000", on_accent => "#ffffff", contact };
-        Self::new(&theme, Some(folder)).map(drop)
+        let messages = Messages::built_in().expect("the built-in messages parse, as the tests show");
+        Self::new(&theme, messages, Some(folder)).map(drop)
     }
 
     pub(in crate::issuer) fn compose(&self, to: &EmailAddress, facts: Facts<'_>) -> Result<Mail, Refusal> {
-        let values = facts.values();
+        let values = facts.values(&self.messages);
         let text = self.render("mail.txt", &values)?;
         // The template's first line is the subject, so that all words are in one file.
         let (subject, text) = text.split_once('\n').unwrap_or((&text, ""));
         Ok(Mail {
             to: to.to_string(),
+            language: facts.language,
             subject: one_line(subject),
             text: format!("{}\n", text.trim()),
             html: self.render("mail.html", &values)?,
@@ -173,7 +188,7 @@ impl Composer {
     }
 
     fn render(&self, name: &str, values: &Value) -> Result<String, Refusal> {
-        self.0.get_template(name).and_then(|template| template.render(values.clone())).map_err(|error| {
+        self.environment.get_template(name).and_then(|template| template.render(values.clone())).map_err(|error| {
             tracing::error!(template = name, error = &error as &dyn std::error::Error, "a mail cannot be written");
             Refusal::Numbered(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
         })
@@ -181,16 +196,31 @@ impl Composer {
 }
 
 impl Facts<'_> {
-    fn values(&self) -> Value {
-        let until_day = formatted(self.expires_at, "%-d %B");
+    fn values(&self, messages: &Messages) -> Value {
+        let Self { language, asked_at, expires_at, .. } = *self;
+        let origin = messages.origin(&MailFacts {
+            language,
+            asked_at,
+            expires_at,
+            browser: &self.agent.browser,
+            system: self.agent.system.as_deref(),
+            address: self.address,
+            is_code: self.link.is_none(),
+        });
+        // Two groups of digits would change places between words that go from right to left.
+        let shown = |code: &str| if language.direction() == "ltr" { grouped(code) } else { code.to_owned() };
         context! {
+            lang => language.tag(),
+            dir => language.direction(),
             app => one_line(self.app),
             is_bound => self.is_bound,
             link => self.link.clone(),
-            code => self.code.as_deref().map(grouped),
-            asked => clock_time(self.asked_at),
-            until => clock_time(self.expires_at),
-            until_day => (until_day != formatted(self.asked_at, "%-d %B")).then_some(until_day),
+            code => self.code.as_deref().map(shown),
+            asked => clock_time(asked_at),
+            until => clock_time(expires_at),
+            until_day => messages.day(language, expires_at, asked_at),
+            until_time => messages.moment(language, expires_at, asked_at),
+            origin,
             browser => self.agent.browser.clone(),
             system => self.agent.system.clone(),
             address => self.address.map(|address| address.to_string()),
@@ -211,6 +241,7 @@ impl Facts<'_> {
                     let expires_at = asked_at.plus(Duration::from_secs(86_400));
                     let (link, code, content) = (link.clone(), code.clone(), content.clone());
                     samples.push(Facts {
+                        language: Language::English,
                         app: "Example",
                         is_bound: true,
                         link,
@@ -239,6 +270,7 @@ mod tests {
     fn facts(content: Option<EmailContent>) -> Facts<'static> {
         let asked_at = Timestamp::from_unix_seconds(1_767_262_830);
         Facts {
+            language: Language::English,
             app: "Acme <Wiki>\r\nBcc: x",
             is_bound: true,
             link: Some(LINK.to_owned()),
@@ -258,15 +290,19 @@ mod tests {
         Pages::new(&theme, &public_url, Path::new("/")).unwrap().for_mail().clone()
     }
 
+    fn messages() -> Messages {
+        Messages::built_in().unwrap()
+    }
+
     fn compose(facts: Facts<'_>) -> Mail {
         let to = EmailAddress::parse("ada@example.com").unwrap();
-        Composer::new(&theme("#2f6f4f", None), None).unwrap().compose(&to, facts).unwrap()
+        Composer::new(&theme("#2f6f4f", None), messages(), None).unwrap().compose(&to, facts).unwrap()
     }
 
     #[test]
     fn the_mail_has_the_operators_colour_and_contact() {
         let to = EmailAddress::parse("ada@example.com").unwrap();
-        let composer = Composer::new(&theme("#123456", Some("help@example.com")), None).unwrap();
+        let composer = Composer::new(&theme("#123456", Some("help@example.com")), messages(), None).unwrap();
         let mail = composer.compose(&to, facts(None)).unwrap();
         assert!(mail.html.contains("background:#123456") && mail.html.contains("href=\"mailto:help@example.com\""));
         assert!(mail.text.ends_with("Questions? Ask help@example.com.\n"), "{}", mail.text);
@@ -282,7 +318,7 @@ mod tests {
             for fact in ["https://app.example.com/.linkgate/link?token=T0KEN", "10:20", "10:30", "192.0.2.7"] {
                 assert!(part.contains(fact), "{fact} in {part}");
             }
-            assert!(part.contains("with Firefox on Linux"), "{part}");
+            assert!(part.contains("with Firefox on Linux, from"), "{part}");
         }
         assert!(mail.html.contains("Acme &lt;Wiki&gt;"), "{}", mail.html);
         assert!(!mail.html.contains("<Wiki>"));
@@ -293,7 +329,7 @@ mod tests {
     fn a_code_stands_beside_the_link_and_not_in_the_subject() {
         let mail = compose(Facts { code: Some("123456".to_owned()), ..facts(None) });
         assert_eq!(mail.subject, "Sign in to Acme <Wiki>  Bcc: x (10:20 UTC)");
-        let html = "Or type this code: <strong style=\"white-space:nowrap\">123 456</strong>";
+        let html = "Or type this code: <strong dir=\"ltr\" style=\"white-space:nowrap\">123 456</strong>";
         assert!(mail.html.contains(html), "{}", mail.html);
         let order = ["Sign in to", LINK, "Works once", "Or type this code: 123 456", "Asked at", "Didn't ask?"];
         let places: Vec<_> = order.iter().map(|part| mail.text.find(part)).collect();
@@ -311,6 +347,126 @@ mod tests {
         for part in [&mail.text, &mail.html] {
             assert!(part.contains("Tell nobody the code.") && !part.contains("ink"), "{part}");
         }
+    }
+
+    /// Everything that a mail can be about, in every language.
+    fn all() -> Vec<(String, Mail)> {
+        let to = EmailAddress::parse("ada@example.com").unwrap();
+        let composer = Composer::new(&theme("#2f6f4f", Some("help@example.com")), messages(), None).unwrap();
+        let content = EmailContent {
+            subject: Some("Hello".to_owned()),
+            header_text: Some("Head".to_owned()),
+            body_text: Some("Body".to_owned()),
+            link_text: Some("Press".to_owned()),
+            info_text: Some("Info".to_owned()),
+            footer_text: Some("Foot".to_owned()),
+            base64logo: Some(format!("data:image/png;base64,{}", "A".repeat(19_000))),
+            ..EmailContent::default()
+        };
+        let mut mails = Vec::new();
+        for language in Language::ALL {
+            for (link, code) in [(true, false), (false, true), (true, true)] {
+                for (is_bound, content) in [(true, None), (false, None), (true, Some(content.clone()))] {
+                    let state = format!("{language:?}, link {link}, code {code}, own {}", content.is_some());
+                    let facts = Facts {
+                        language,
+                        is_bound,
+                        link: link.then(|| LINK.to_owned()),
+                        code: code.then(|| "123456".to_owned()),
+                        ..facts(content)
+                    };
+                    mails.push((state, composer.compose(&to, facts).unwrap()));
+                }
+            }
+        }
+        mails
+    }
+
+    /// The start tags, without the comments that only Outlook reads.
+    fn tags(html: &str) -> Vec<&str> {
+        html.split('<').skip(1).filter_map(|piece| piece.split_once('>')).map(|(tag, _)| tag).collect()
+    }
+
+    #[test]
+    fn every_mail_is_one_that_mail_programs_show() {
+        for (state, mail) in all() {
+            let html = &mail.html;
+            assert!(html.len() < 30_000, "{state}: {}", html.len());
+            let (tag, direction) = (mail.language.tag(), mail.language.direction());
+            assert!(
+                html.starts_with(&format!("<!doctype html>\n<html lang=\"{tag}\" dir=\"{direction}\">")),
+                "{state}"
+            );
+            assert_eq!(html.matches("<h1 ").count(), 1, "{state}");
+            assert!(html.contains("<meta name=\"color-scheme\" content=\"light dark\">"), "{state}");
+            for tag in tags(html) {
+                let name = tag.split(' ').next().unwrap();
+                let forbidden =
+                    ["script", "style", "link", "form", "input", "button", "iframe", "object", "video", "base", "svg"];
+                assert!(!forbidden.contains(&name), "{state}: {tag}");
+                assert!(!tag.contains(" class=") && !tag.contains(" id=") && !tag.contains(" on"), "{state}: {tag}");
+                assert!(!tag.contains("background-image") && !tag.contains("url("), "{state}: {tag}");
+                assert!(!tag.contains("position:") && !tag.contains("float:"), "{state}: {tag}");
+                match name {
+                    "table" => assert!(tag.contains("role=\"presentation\""), "{state}: {tag}"),
+                    "img" => assert!(tag.contains(" alt=\"") && tag.contains("src=\"data:image/"), "{state}: {tag}"),
+                    "a" => {
+                        let place = tag.split_once("href=\"").and_then(|(_, rest)| rest.split_once('"')).unwrap().0;
+                        assert!(place == LINK || place == "mailto:help@example.com", "{state}: {tag}");
+                    }
+                    _ => assert!(!tag.contains(" src="), "{state}: {tag}"),
+                }
+                for width in tag.split("width").skip(1) {
+                    let digits: String =
+                        width.trim_start_matches([':', '=', '"']).chars().take_while(char::is_ascii_digit).collect();
+                    assert!(
+                        digits.parse::<u32>().is_ok_and(|width| width <= 600) || digits.is_empty(),
+                        "{state}: {tag}"
+                    );
+                }
+            }
+            let linked = html.matches(&format!("href=\"{LINK}\"")).count();
+            assert_eq!(linked, if mail.link.is_some() { 2 } else { 0 }, "{state}: the button, and the link to read");
+            assert!(!mail.text.contains('<') || mail.text.contains("Acme <Wiki>"), "{state}");
+        }
+    }
+
+    #[test]
+    fn both_parts_say_the_same_in_every_language() {
+        for (state, mail) in all() {
+            let plain = plain(&mail.html);
+            for line in mail.text.lines().filter(|line| !line.is_empty() && *line != LINK) {
+                let line = line.strip_prefix("Press: ").unwrap_or(line);
+                let is_way_in = line == messages().say(mail.language, "mail.open_link", &[]);
+                assert!(is_way_in || plain.contains(line), "{state}: {line:?} is not in\n{plain}");
+            }
+            assert_eq!(mail.link.is_some(), mail.text.contains(LINK), "{state}");
+            let has_code = ["123 456", "123456"].map(|code| mail.text.contains(code) && plain.contains(code));
+            assert_eq!(mail.code.is_some(), has_code.contains(&true), "{state}");
+            assert!(!mail.subject.contains("123"), "{state}");
+        }
+    }
+
+    /// What is read of an HTML part, as text.
+    fn plain(html: &str) -> String {
+        let body = html.split_once("<body").map_or(html, |(_, body)| body);
+        let mut text = String::new();
+        for piece in body.split('<') {
+            text.push_str(piece.split_once('>').map_or(piece, |(_, text)| text));
+        }
+        let entities = [("&lt;", "<"), ("&gt;", ">"), ("&#x27;", "'"), ("&quot;", "\""), ("&amp;", "&")];
+        entities.iter().fold(text, |text, (entity, sign)| text.replace(entity, sign))
+    }
+
+    #[test]
+    fn a_mail_is_in_the_language_that_it_was_asked_for_in() {
+        let mail =
+            compose(Facts { language: Language::Hebrew, code: Some("123456".to_owned()), app: "Acme", ..facts(None) });
+        assert_eq!(mail.subject, "כניסה אל Acme (10:20 UTC)");
+        assert!(mail.text.contains("או להקליד את הקוד הזה: 123456\n"), "{}", mail.text);
+        assert!(mail.html.contains("text-align:right"), "{}", mail.html);
+        let mail = compose(Facts { language: Language::German, app: "Acme", ..facts(None) });
+        assert!(mail.text.contains("\nAngefordert um 10:20 Uhr (UTC) mit Firefox unter Linux, von 192.0.2.7.\n"));
     }
 
     #[test]
@@ -379,7 +535,11 @@ mod tests {
         assert_eq!(promises(&compose(facts(None))), [[true; 2]; 2]);
         let unbound = compose(Facts { is_bound: false, ..facts(None) });
         assert_eq!(promises(&unbound), [[false; 2]; 2]);
-        assert!(unbound.text.contains("\n\nDidn't ask? You can ignore this email.\nPlease don't"), "{}", unbound.text);
+        assert!(
+            unbound.text.contains("\n\nDidn't ask? You can ignore this email.\n\nPlease don't"),
+            "{}",
+            unbound.text
+        );
     }
 
     #[test]
@@ -392,7 +552,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("linkgate-{}", crate::secret::random_token().expose()));
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("mail.txt"), "Welcome to {{ app }}\n\n{{ link }}\n{{ code or '' }}\n").unwrap();
-        let composer = Composer::new(&theme("#2f6f4f", None), Some(&folder));
+        let composer = Composer::new(&theme("#2f6f4f", None), messages(), Some(&folder));
         std::fs::remove_dir_all(&folder).unwrap();
         let to = EmailAddress::parse("ada@example.com").unwrap();
         let mail = composer.unwrap().compose(&to, Facts { app: "Acme", ..facts(None) }).unwrap();

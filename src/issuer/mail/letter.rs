@@ -11,9 +11,8 @@ use super::{Config, Error, Mail};
 use crate::clock::Timestamp;
 use crate::identity::EmailAddress;
 
-/// Fields that are the same in every mail: no program answers it, and its language is known.
-const FIELDS: [(&str, &str); 3] =
-    [("Auto-Submitted", "auto-generated"), ("X-Auto-Response-Suppress", "All"), ("Content-Language", "en")];
+/// Fields that are the same in every mail: no program answers it.
+const FIELDS: [(&str, &str); 2] = [("Auto-Submitted", "auto-generated"), ("X-Auto-Response-Suppress", "All")];
 
 /// From whom mail comes, and who gets the answers.
 pub(super) struct Head {
@@ -50,7 +49,7 @@ impl Head {
         if let Some(reply_to) = &self.reply_to {
             message = message.reply_to(Mailbox::new(None, reply_to.clone()));
         }
-        for (name, value) in FIELDS {
+        for (name, value) in FIELDS.into_iter().chain([("Content-Language", mail.language.tag())]) {
             message = message.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned()));
         }
         let parts = MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone());
@@ -74,12 +73,14 @@ fn date(moment: Timestamp) -> Result<Date, Unwritable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pages::Language;
     use minijinja::context;
 
     fn mail() -> Mail {
         let asked_at = Timestamp::from_unix_seconds(1_767_262_830);
         Mail {
             to: "ada@example.org".to_owned(),
+            language: Language::German,
             subject: "Sign in to Acme (10:20 UTC)".to_owned(),
             text: "Open this link to sign in:\n".to_owned(),
             html: "<p>Zoë</p>\n".to_owned(),
@@ -108,7 +109,7 @@ mod tests {
             "Message-ID: <ID@mail.example.com>",
             "Auto-Submitted: auto-generated",
             "X-Auto-Response-Suppress: All",
-            "Content-Language: en",
+            "Content-Language: de",
             "MIME-Version: 1.0",
         ] {
             assert!(message.lines().any(|found| found == line), "{line} in\n{message}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -22,6 +22,7 @@ use crate::issuer::mail::{EmailContent, Facts};
 use crate::issuer::phone::PhoneNumber;
 use crate::issuer::tokens::TokenAnswer;
 use crate::issuer::users::{Proof, User};
+use crate::pages::Language;
 use crate::secret::random_token;
 
 /// The longest `expires_in`, in minutes: a day.
@@ -129,10 +130,10 @@ impl SendPasscode {
         problems
     }
 
-    fn text(&self, app: &str, passcode: &str) -> String {
+    fn text(&self, usual: &str, app: &str, passcode: &str) -> String {
         let custom = self.custom_sms_input.as_ref().and_then(|sms| sms.custom_message.as_deref());
         // The name comes last, so that nothing in it is taken for a place to fill.
-        let message = custom.unwrap_or("{otp} is your code for {app}");
+        let message = custom.unwrap_or(usual);
         message.replace("{otp}", passcode).replace("{app}", app)
     }
 }
@@ -216,6 +217,7 @@ impl Receiver {
 pub(in crate::issuer) async fn send(
     State(issuer): State<Arc<Inner>>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     SymbolBody(call): SymbolBody<SendPasscode>,
 ) -> Result<Json<PasscodeSent>, Refusal> {
     let client = &caller.client;
@@ -247,14 +249,17 @@ pub(in crate::issuer) async fn send(
         all_over_at: expires_at,
     };
     let passcode = issuer.make_passcode(order).await?;
+    let language = issuer.pages.language(&headers);
     let mut code = None;
     match receiver {
         Receiver::Email(address) => {
-            let facts = facts(client, &call, passcode.expose(), now, expires_at);
+            let facts = Facts { language, ..facts(client, &call, passcode.expose(), now, expires_at) };
             issuer.deliver(issuer.composer.compose(&address, facts)?).await?;
         }
         Receiver::Phone(number) => {
-            let text = call.text(&client.app_name, passcode.expose());
+            let usual =
+                issuer.pages.messages().say(language, "mail.text_message", &[("code", "{otp}"), ("app", "{app}")]);
+            let text = call.text(&usual, &client.app_name, passcode.expose());
             issuer.deliver_text(number.as_str(), &text, passcode.expose()).await?;
         }
         Receiver::Caller => code = Some(passcode.expose().clone()),
@@ -272,6 +277,7 @@ fn facts<'a>(
 ) -> Facts<'a> {
     let attributes = call.client_attributes.clone().unwrap_or_default();
     Facts {
+        language: Language::default(),
         app: &client.app_name,
         is_bound: client.is_own,
         link: None,

@@ -109,7 +109,7 @@ async fn a_login_says_what_the_operator_and_the_visitor_set() {
     story.says(CODE_AUTHENTICATE, 200, &answer).await;
     story.says(SILENT, 200, &answer).await;
     let login = Login {
-        device: Device { user_agent: Some("B"), address: None, id: Some("device-1") },
+        device: Device { user_agent: Some("B"), address: None, id: Some("device-1"), language: None },
         organization: Some("org-1"),
         session_id: Some("session-9"),
         request_id: Some("request-1"),

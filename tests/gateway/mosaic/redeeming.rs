@@ -11,7 +11,8 @@ async fn asks_for_the_claims_and_gives_a_verified_identity() {
     let story = Story::start().await;
     let claims = merged(id_claims(), json!({"fname": "Ada", "groups": ["g"], "roles": ["i"], "role_values": ["r"]}));
     story.says(AUTHENTICATE, 200, &tokens(&claims)).await;
-    let device = Device { user_agent: Some("Browser/1.0"), address: Some(Ipv4Addr::LOCALHOST.into()), id: None };
+    let device =
+        Device { user_agent: Some("Browser/1.0"), address: Some(Ipv4Addr::LOCALHOST.into()), id: None, language: None };
     let login = Login { device, ..Login::default() };
     let found = story.mosaic.authenticate_magic_link("code-1", &login).await.unwrap();
     let expected = Identity {

@@ -23,12 +23,14 @@ async fn says_everything_that_was_given() {
             user_agent: Some("Browser/1.0"),
             address: Some(Ipv4Addr::new(192, 0, 2, 7).into()),
             id: Some("device-1"),
+            language: Some("de"),
         },
         email_content: Some(&content),
     };
     story.mosaic.send_magic_link(&link).await.unwrap();
     let [request] = &story.requests(SEND).await[..] else { panic!("one request") };
     assert_eq!(request.method.as_str(), "POST");
+    assert_eq!(header(request, "accept-language"), Some("de"));
     assert_eq!(header(request, "authorization"), Some("Bearer token-1"));
     assert_eq!(header(request, "user-agent"), Some(concat!("linkgate/", env!("CARGO_PKG_VERSION"))));
     let expected = json!({
