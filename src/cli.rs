@@ -16,8 +16,10 @@ mod check;
 mod difference;
 mod doctor;
 mod explain;
+mod grants;
 mod health;
 mod import;
+mod invite;
 mod keys;
 mod login;
 mod output;
@@ -92,6 +94,10 @@ enum Command {
     /// List and revoke the personal tokens that users made
     #[command(subcommand)]
     Tokens(tokens::Command),
+    /// List and end the grants by which people pass routes whose rules do not name them
+    Grants(grants::Arguments),
+    /// Let somebody pass a route for a while, and mail them a link to it
+    Invite(invite::Invite),
     /// Sign this terminal in at a site, by a code typed in a browser, and print a token for curl, git and the like
     Login(login::Login),
 }
@@ -126,6 +132,8 @@ pub fn main() -> ExitCode {
         Command::Users(command) => users::users(config, command),
         Command::Sessions(command) => sessions::sessions(config, command),
         Command::Tokens(command) => tokens::tokens(config, command),
+        Command::Grants(arguments) => grants::grants(config, arguments),
+        Command::Invite(invite) => invite::invite(config, &invite),
         Command::Login(login) => login::login(&login),
     }
 }

@@ -14,6 +14,7 @@ use crate::admin::{self, Admin, Readiness};
 use crate::assertion;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::grant::Grants;
 use crate::identity::headers::BadHeaderName;
 use crate::issuer::Issuer;
 use crate::mosaic::{self, BadConnection};
@@ -43,7 +44,7 @@ mod waiting;
 pub use alone::{RunningIssuer, start_issuer, start_issuer_with};
 use embedded::Embedded;
 use front::Front;
-use parts::{Ground, Parts};
+use parts::{Ground, Parts, listen_for_grants};
 pub use reload::{NotReloaded, Reloaded};
 pub use sockets::{Sockets, Unshared};
 
@@ -242,8 +243,10 @@ async fn start_on(sockets: Sockets, config: &Config, clock: Clock, store: Shared
             Some(embedded)
         }
     };
+    let grants = Grants::new(Arc::clone(&store), clock.clone());
     let ground = Ground {
         store,
+        grants: Arc::clone(&grants),
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),
         readiness: readiness.clone(),
@@ -268,6 +271,7 @@ async fn start_on(sockets: Sockets, config: &Config, clock: Clock, store: Shared
     let admin =
         Admin { readiness: readiness.clone(), metrics: Arc::clone(&metrics), hosts: config.admin.hosts.clone() };
     let mut helpers = vec![serve(admin_listener, admin::router(admin), leaving.clone()), noting];
+    helpers.push(tokio::spawn(listen_for_grants(grants, closing.clone())));
     let issuer_address = embedded.as_ref().map(Embedded::address);
     let open_issuer_address = embedded.as_ref().and_then(Embedded::open_address);
     let mailing = embedded.map(|embedded| {

@@ -260,6 +260,11 @@ impl Identity {
         }
     }
 
+    /// The address, where the user has shown to receive mail there.
+    pub fn proven_address(&self) -> Option<&EmailAddress> {
+        self.email.as_ref().filter(|_| self.email_verified)
+    }
+
     /// What they are known by on a page: the address, or else a name.
     pub fn shown_name(&self) -> String {
         let address = self.email.as_ref().map(ToString::to_string);

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::EmailAddress;
 use crate::origin::Origin;
-use crate::pages::Pages;
+use crate::pages::{Letter, Pages};
 use crate::setting::{self, Span};
 use crate::store;
 use crate::telemetry::Metrics;
@@ -239,6 +239,12 @@ impl Issuer {
         if let Some(outbox) = &self.0.outbox {
             outbox.work(stopping, mail::Observers { metrics, tell: Box::new(tell) }).await;
         }
+    }
+
+    /// Has a mail sent in the application's name, unless that does not work until `until`. Says whether it is on its way.
+    pub async fn post(&self, to: &EmailAddress, letter: Letter, until: Timestamp) -> bool {
+        // Whatever stands in the way is logged there.
+        self.0.post(to, letter, until).await.is_ok()
     }
 
     /// The link page and, in development, the mailbox: for the public origin.

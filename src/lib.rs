@@ -13,6 +13,7 @@ pub mod credential;
 pub mod demo;
 pub mod doctor;
 pub mod gateway;
+pub mod grant;
 pub mod identity;
 pub mod issuer;
 pub mod mosaic;

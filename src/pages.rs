@@ -17,6 +17,7 @@ mod assets;
 mod catalogue;
 mod functions;
 mod language;
+mod letters;
 mod mail_domains;
 mod mail_texts;
 mod messages;
@@ -25,6 +26,7 @@ mod views;
 
 pub use assets::Asset;
 pub use language::{Language, Reader, UnknownLanguage};
+pub use letters::{Invitation, Letter};
 pub use mail_domains::{Webmail, suggestion};
 pub use mail_texts::{MailFacts, MailTexts};
 pub use messages::Messages;
@@ -112,6 +114,7 @@ const TEMPLATES: &[(&str, &str)] = embedded![
     "demo.html",
     "account.html",
     "device.html",
+    "notice.html",
 ];
 
 /// What is shown when a template fails: our mistake, and no reason to show nothing.

@@ -38,6 +38,7 @@ mod keys;
 pub mod language;
 pub mod oauth2_proxy;
 pub mod organization;
+pub mod post;
 pub mod return_to;
 mod rounds;
 mod sending;

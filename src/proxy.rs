@@ -501,6 +501,7 @@ impl ProxyHttp for Proxy {
             verdict = context.verdict,
             credential = context.pass().and_then(Pass::visitor).filter(|visitor| visitor.session().is_none()).map(Visitor::kind),
             route = route.or(objected.map(Objected::route)),
+            granted = context.pass().and_then(Pass::granted).map(|_| true),
             reason = objected.map(Objected::reason),
             rule = objected.and_then(Objected::rule),
             subject = subject.or(objected.and_then(Objected::subject)).map(tracing::field::display),

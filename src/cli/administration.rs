@@ -62,7 +62,7 @@ pub(super) async fn open_users(config: &Config) -> Result<Users, ExitCode> {
     Users::open(config, Clock::system()).await.map_err(|error| not_opened(&error))
 }
 
-fn not_opened(error: &Error) -> ExitCode {
+pub(super) fn not_opened(error: &Error) -> ExitCode {
     let code = if error.is_wrong_configuration() { WRONG } else { FAILED };
     fail(error, error.hint().as_deref(), code)
 }

@@ -1,4 +1,5 @@
-//! `linkgate explain`: what would become of a request, and which lines of gateway.toml say so. It asks nobody.
+//! `linkgate explain`: what would become of a request, and which lines of gateway.toml say so. It asks nobody but, about
+//! somebody whom the rules keep out, the store for a grant.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -7,10 +8,12 @@ use std::process::ExitCode;
 use clap::Args;
 use http::{HeaderMap, Method};
 
+use super::administration::with_loaded;
 use super::output::{fail, print, print_json, refuse, table};
-use super::{WRONG, load};
+use super::{FAILED, WRONG, load};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Purpose};
+use crate::gateway::administration::grants;
 use crate::gateway::explain::{Explainer, Explanation, Question, split};
 use crate::setting::Span;
 
@@ -69,30 +72,40 @@ pub(super) fn explain(file: &Path, arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let explanation = match explained(&config, arguments) {
-        Ok(explanation) => explanation,
-        Err(code) => return code,
-    };
+    with_loaded(&config, async |config| {
+        show(&explained(config, arguments).await?, file, arguments);
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn show(explanation: &Explanation, file: &Path, arguments: &Arguments) {
     if arguments.json {
         let mut value = serde_json::json!(explanation);
         value["file"] = file.to_string_lossy().into();
         print_json(&value);
     } else {
-        print(&table(&words::rows(&explanation, arguments.name.as_deref(), file)));
+        print(&table(&words::rows(explanation, arguments.name.as_deref(), file)));
     }
-    ExitCode::SUCCESS
 }
 
-fn explained(config: &Config, arguments: &Arguments) -> Result<Explanation, ExitCode> {
+async fn explained(config: &Config, arguments: &Arguments) -> Result<Explanation, ExitCode> {
     let clock = Clock::system();
     let now = arguments.at.unwrap_or_else(|| clock.now());
     let mut question = question(arguments, now).map_err(|wrong| refuse(&wrong, None, WRONG))?;
     let identity = somebody::supposed(config, arguments).map_err(|wrong| refuse(&wrong, None, WRONG))?;
-    let explainer = Explainer::new(config, clock).map_err(|error| fail(&error, error.hint().as_deref(), WRONG))?;
+    let explainer =
+        Explainer::new(config, clock.clone()).map_err(|error| fail(&error, error.hint().as_deref(), WRONG))?;
     let is_somebody = identity.is_some();
     let signed_in_at = now.minus(arguments.signed_in_ago.map(|ago| ago.0).unwrap_or_default());
     question.visitor = identity.and_then(|who| explainer.suppose(who, signed_in_at));
-    let mut explanation = explainer.explain(&question);
+    let mut explanation = match grants(config, &clock) {
+        Ok(Some(grants)) if is_somebody => explainer
+            .explain_with(&question, &grants)
+            .await
+            .map_err(|error| fail(&error, Some("without `--as` the store is not asked"), FAILED))?,
+        Err(error) if is_somebody => return Err(fail(&error, error.hint().as_deref(), FAILED)),
+        _ => explainer.explain(&question),
+    };
     explanation.is_refused_at_sign_in = is_somebody && question.visitor.is_none();
     Ok(explanation)
 }
@@ -106,5 +119,5 @@ fn question(arguments: &Arguments, now: Timestamp) -> Result<Question, String> {
         headers.append(name, value);
     }
     let (method, peer) = (arguments.method.clone(), arguments.peer);
-    Ok(Question { method, authority: authority.to_owned(), target, headers, peer, visitor: None, now })
+    Ok(Question { method, authority: authority.to_owned(), target, headers, peer, visitor: None, grant: None, now })
 }

@@ -13,7 +13,7 @@ mod add;
 mod list;
 mod remove;
 
-pub(super) use add::{AT_MOSAIC, name_in_parts};
+pub(super) use add::{AT_MOSAIC, address, name_in_parts};
 
 /// What is to be done.
 #[derive(Subcommand)]

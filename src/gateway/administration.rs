@@ -11,11 +11,13 @@ use super::{Sockets, install_crypto};
 use crate::assertion::Assertions;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::grant::{Grant, Grants};
 use crate::identity::headers::Plan;
 use crate::issuer;
 use crate::mosaic::Mosaic;
-use crate::pages::Pages;
+use crate::pages::{Invitation, Letter, Pages};
 use crate::personal_token::PersonalTokens;
+use crate::portal::post::Post;
 use crate::session::cookie::Jar;
 use crate::session::{self, Admission, Sessions};
 use crate::store::{self, Location, Shared};
@@ -29,6 +31,8 @@ pub struct Users {
     pub service: Service,
     /// A name for where the users are: the same for every command about the same users, and for no other.
     pub place: String,
+    /// What has mails sent, with the built-in issuer.
+    pub post: Option<Arc<dyn Post>>,
     /// The issuer stops when this goes.
     _open: watch::Sender<bool>,
 }
@@ -41,6 +45,8 @@ pub struct Administration {
     pub sessions: Arc<Sessions>,
     /// The tokens that users made.
     pub personal_tokens: Arc<PersonalTokens>,
+    /// Who may pass routes whose rules do not name them.
+    pub grants: Arc<Grants>,
 }
 
 /// Who keeps the users.
@@ -106,27 +112,27 @@ impl Users {
     async fn on(config: &Config, clock: Clock, store: Option<Shared>) -> Result<Self, Error> {
         install_crypto();
         let (open, stopping) = watch::channel(false);
-        let (connection, service, place) = match (&config.mosaic, store) {
+        let (connection, service, place, post) = match (&config.mosaic, store) {
             (Some(mosaic), _) => {
                 let connection = mosaic.connection().map_err(super::Error::from)?;
                 let place = format!("{} {}", connection.base_url, connection.client_id);
-                (connection, Service::Mosaic, place)
+                (connection, Service::Mosaic, place, None)
             }
             (None, None) => return Err(Error::Memory),
             (None, Some(store)) => {
                 let pages = Pages::new(&config.theme, &config.public_url, &config.directory);
                 let pages = Arc::new(pages.map_err(super::Error::from)?);
                 let embedded = Embedded::new(&for_itself(config), &Sockets::default(), &store, &clock, &pages)?;
-                let connection = embedded.connection();
+                let (connection, post) = (embedded.connection(), embedded.post());
                 embedded.serve_api(stopping).await?;
                 let place = format!("{} {}", config.session.store, config.directory.display());
-                (connection, Service::Issuer, place)
+                (connection, Service::Issuer, place, Some(post))
             }
         };
         // Nobody scrapes a command.
         let metrics = Arc::new(Metrics::new().map_err(super::Error::from)?);
         let mosaic = Mosaic::new(connection, clock, metrics).map_err(super::Error::from)?;
-        Ok(Self { mosaic, service, place, _open: open })
+        Ok(Self { mosaic, service, place, post, _open: open })
     }
 }
 
@@ -139,6 +145,7 @@ impl Administration {
         let store = open_store(config, &clock)?;
         let users = Users::on(config, clock.clone(), Some(Arc::clone(&store))).await?;
         let personal_tokens = PersonalTokens::new(Arc::clone(&store), clock.clone(), &config.personal_tokens);
+        let grants = Grants::new(Arc::clone(&store), clock.clone());
         let plan = Plan::new(&config.identity_headers).map_err(super::Error::from)?;
         let parts = session::Parts {
             store,
@@ -150,7 +157,7 @@ impl Administration {
         };
         // Nobody is signed in by a command.
         let sessions = Sessions::new(parts, &config.session, Admission::default());
-        Ok(Self { users, sessions, personal_tokens })
+        Ok(Self { users, sessions, personal_tokens, grants })
     }
 }
 
@@ -162,6 +169,31 @@ pub fn assertions(config: &Config, clock: &Clock) -> Result<Arc<Assertions>, Err
     install_crypto();
     let store = open_store(config, clock)?;
     Ok(Assertions::new(&store, clock, &TaskTracker::new(), &config.public_url, &config.assertion))
+}
+
+/// The grants of a gateway of the configuration. Without a store that another process can read there are none, and no
+/// file is made for them.
+///
+/// # Errors
+/// When the store cannot be used.
+pub fn grants(config: &Config, clock: &Clock) -> Result<Option<Arc<Grants>>, Error> {
+    install_crypto();
+    let is_there = match &config.session.store {
+        Location::Memory => false,
+        Location::Sqlite(file) => config.directory.join(file).exists(),
+        Location::Redis(_) => true,
+    };
+    let store = is_there.then(|| open_store(config, clock)).transpose()?;
+    Ok(store.map(|store| Grants::new(store, clock.clone())))
+}
+
+/// The mail to somebody who was given a grant for the route that `link` leads to.
+///
+/// # Errors
+/// When the theme cannot be used.
+pub fn letter_of_invitation(config: &Config, grant: &Grant, link: &str) -> Result<Letter, Error> {
+    let pages = Pages::new(&config.theme, &config.public_url, &config.directory).map_err(super::Error::from)?;
+    Ok(pages.invitation(Invitation { route: &grant.route, link, until: grant.expires_at }))
 }
 
 /// The configuration of an issuer that serves nobody else: other programs' port is the gateway's.

@@ -20,6 +20,7 @@ use crate::issuer::{self, Issuer, OwnClient};
 use crate::mosaic::{ClientAuthentication, Connection, Wording};
 use crate::pages::Pages;
 use crate::portal;
+use crate::portal::post::Post;
 use crate::secret;
 use crate::session::Chain;
 use crate::store::Shared;
@@ -122,6 +123,11 @@ impl Embedded {
     /// Its pages for the public origin.
     pub(super) fn pages(&self) -> Router {
         self.late.pages()
+    }
+
+    /// What has mails of the gateway sent.
+    pub(super) fn post(&self) -> Arc<dyn Post> {
+        Arc::new(self.late.clone())
     }
 
     /// Makes the issuer, unless the store does not let it yet.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use http::{HeaderMap, Method};
 use tokio::sync::watch;
 
@@ -11,15 +12,16 @@ use super::parts::{admission, terms};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::credential::{By, Named, Visitor};
+use crate::grant::{self, Grants};
 use crate::identity::headers::Plan;
 use crate::identity::{AddressRule, Identity};
 use crate::pages::Explained;
 use crate::portal::debug::Explain;
 use crate::proxy::Terms;
 use crate::proxy::access::Reason;
-pub use crate::proxy::explain::{Cited, Explanation, Question, split};
+pub use crate::proxy::explain::{Cited, Explanation, Granted, Question, split};
 use crate::proxy::upstream::Upstreams;
-use crate::session::{Admission, Live};
+use crate::session::{Admission, Chain, Live};
 use crate::telemetry::Metrics;
 
 /// Explains what becomes of requests by one configuration.
@@ -72,42 +74,67 @@ impl Explainer {
     }
 }
 
+impl Explainer {
+    /// The same with what is granted to the visitor, where that makes a difference.
+    ///
+    /// # Errors
+    /// When the store cannot say what is.
+    pub async fn explain_with(&self, question: &Question, grants: &Grants) -> Result<Explanation, grant::Unknown> {
+        let explanation = self.explain(question);
+        let address = question.visitor.as_ref().and_then(|visitor| visitor.identity().proven_address());
+        let is_open = !explanation.is_observed && explanation.reason.is_some_and(Reason::yields_to_grants);
+        let (Some(address), Some(route), true) = (address, &explanation.route, is_open) else {
+            return Ok(explanation);
+        };
+        match grants.find(address, &route.name).await? {
+            Some(grant) => Ok(self.explain(&Question { grant: Some(grant), ..question.clone() })),
+            None => Ok(explanation),
+        }
+    }
+}
+
 /// What the debug page shows, and to whom.
 pub(super) struct DebugPage {
     explainer: Explainer,
+    grants: Arc<Grants>,
     /// Who may see it; everybody who is signed in where nobody is named.
     names: Vec<AddressRule>,
 }
 
 impl DebugPage {
     /// The page of a site, where the configuration names who may see it, or where nothing is at stake.
-    pub(super) fn of(config: &Config, terms: &Arc<Terms>) -> Result<Option<Self>, Error> {
+    pub(super) fn of(config: &Config, terms: &Arc<Terms>, grants: &Arc<Grants>) -> Result<Option<Self>, Error> {
         let names = config.debug_page.clone();
         let is_development = config.issuer.as_ref().is_some_and(|issuer| issuer.mailbox);
         if names.is_empty() && !is_development {
             return Ok(None);
         }
-        Ok(Some(Self { explainer: Explainer::of(config, Arc::clone(terms))?, names }))
+        Ok(Some(Self { explainer: Explainer::of(config, Arc::clone(terms))?, grants: Arc::clone(grants), names }))
     }
 }
 
+#[async_trait]
 impl Explain for DebugPage {
     fn admits(&self, live: &Live) -> bool {
-        let identity = &live.session().identity;
-        let proven = identity.email.as_ref().filter(|_| identity.email_verified);
+        let proven = live.session().identity.proven_address();
         self.names.is_empty() || proven.is_some_and(|address| self.names.iter().any(|name| name.names(address)))
     }
 
-    fn explain(&self, address: &str, live: &Arc<Live>, client: IpAddr, now: Timestamp) -> Option<Explained> {
+    async fn explain(&self, address: &str, live: &Arc<Live>, client: IpAddr, now: Timestamp) -> Option<Explained> {
         let (authority, target) = split(address)?;
-        let explanation = self.explainer.explain(&Question {
+        let question = Question {
             method: Method::GET,
             authority: authority.to_owned(),
             target,
             headers: HeaderMap::new(),
             peer: client,
             visitor: Some(Visitor::Session(Arc::clone(live))),
+            grant: None,
             now,
+        };
+        let explanation = self.explainer.explain_with(&question, &self.grants).await.unwrap_or_else(|error| {
+            tracing::warn!(error = %Chain(&error), "failed to look a grant up for the debug page");
+            self.explainer.explain(&question)
         });
         Some(shown(explanation))
     }
@@ -118,7 +145,8 @@ fn shown(explanation: Explanation) -> Explained {
         Some(line) => format!("{}, line {line}", cited.key),
         None => cited.key.clone(),
     };
-    let Explanation { client, path, route, verdict, status, reason, is_observed, rule, forwarded, .. } = explanation;
+    let Explanation { client, path, route, verdict, status, reason, is_observed, rule, grant, forwarded, .. } =
+        explanation;
     let (servers, target, fields) =
         forwarded.map(|forwarded| (forwarded.servers, forwarded.target, forwarded.headers)).unwrap_or_default();
     Explained {
@@ -132,6 +160,7 @@ fn shown(explanation: Explanation) -> Explained {
         is_observed,
         rule: rule.as_ref().map(place),
         rule_text: rule.and_then(|rule| rule.text),
+        grant: grant.map(|grant| format!("{}, {} – {}", grant.given_by, grant.given_at, grant.expires_at)),
         servers,
         target,
         fields,

@@ -4,6 +4,7 @@
 use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
 
+use async_trait::async_trait;
 use axum::Json;
 use axum::Router;
 use axum::extract::connect_info::ConnectInfo;
@@ -20,11 +21,13 @@ use tower::ServiceExt as _;
 
 use super::RETRY;
 use crate::admin::Readiness;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
+use crate::identity::EmailAddress;
 use crate::issuer::tls::{Listener, Peer};
 use crate::issuer::{self, Issuer};
-use crate::pages::Pages;
+use crate::pages::{Letter, Pages};
 use crate::portal::answer::{Failure, Refusal};
+use crate::portal::post::{Post, Unsent};
 use crate::proxy::canonical::client_address;
 use crate::session::Chain;
 use crate::store::Shared;
@@ -127,6 +130,17 @@ impl Late {
             .route("/.linkgate/link", any(page.clone()))
             .route("/.linkgate/mailbox", any(page.clone()))
             .route("/.linkgate/mailbox/{*rest}", any(page))
+    }
+}
+
+#[async_trait]
+impl Post for Late {
+    async fn send(&self, to: &EmailAddress, letter: Letter, until: Timestamp) -> Result<(), Unsent> {
+        let Some(made) = self.0.made.get() else {
+            tracing::error!("a mail is not sent: the issuer is not ready");
+            return Err(Unsent);
+        };
+        if made.issuer.post(to, letter, until).await { Ok(()) } else { Err(Unsent) }
     }
 }
 

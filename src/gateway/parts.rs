@@ -16,6 +16,7 @@ use crate::assertion::Assertions;
 use crate::clock::Clock;
 use crate::config::{Change, Config};
 use crate::credential::{self, Credentials};
+use crate::grant::Grants;
 use crate::identity::headers::Plan;
 use crate::identity::{ClaimPath, IdentifierKind};
 use crate::mosaic::{ClaimsRequest, Connection, EmailTemplate, Mosaic};
@@ -43,6 +44,8 @@ pub(super) struct Ground {
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     pub(super) readiness: Readiness,
+    /// Who may pass a route whose rules do not name them.
+    pub(super) grants: Arc<Grants>,
     /// What portals and sessions, the present ones and those before, do in the background.
     pub(super) tasks: TaskTracker,
     /// Where requests go, with what is known of its health.
@@ -184,6 +187,7 @@ impl Parts {
             content_policy: refusal::content_policy(&hosts),
             terms: Arc::clone(&self.terms),
             credentials: Arc::clone(&self.credentials),
+            grants: Arc::clone(&ground.grants),
             assertions: Arc::clone(&self.assertions),
             portal: self.portal.router(guests),
             portal_elsewhere: self.portal.router_elsewhere(),
@@ -272,7 +276,7 @@ impl Ground {
         terms: &Arc<Terms>,
         assertions: &Arc<Assertions>,
     ) -> Result<Arc<Portal>, Error> {
-        let debug = DebugPage::of(config, terms)?;
+        let debug = DebugPage::of(config, terms, &self.grants)?;
         Ok(Portal::new(portal::Parts {
             personal_tokens: self.personal_tokens(config),
             token_routes: token_routes(config),
@@ -405,6 +409,20 @@ async fn listen_for_revocations(credentials: Arc<Credentials>, mut stopping: wat
         };
         if let Err(error) = heard {
             tracing::debug!(error = %Chain(&error), "failed to listen for revoked tokens");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Likewise for grants that were given or ended elsewhere.
+pub(super) async fn listen_for_grants(grants: Arc<Grants>, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let heard = tokio::select! {
+            heard = grants.listen() => heard,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        if let Err(error) = heard {
+            tracing::debug!(error = %Chain(&error), "failed to listen for grants");
         }
         tokio::time::sleep(RETRY).await;
     }

@@ -13,7 +13,7 @@ use super::api::Refusal;
 use super::{Inner, Settings};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::EmailAddress;
-use crate::pages::{Language, Pages};
+use crate::pages::{Language, Letter, Pages};
 use crate::setting::{BadSecret, SecretSource};
 use crate::store;
 
@@ -199,6 +199,15 @@ impl Inner {
                 Err(Refusal::Worded(StatusCode::SERVICE_UNAVAILABLE, "Email could not be sent"))
             }
         }
+    }
+
+    /// Has a mail sent that the gateway wrote, unless that does not work until `until`.
+    pub(super) async fn post(&self, to: &EmailAddress, letter: Letter, until: Timestamp) -> Result<(), Refusal> {
+        let Letter { language, subject, text, html, link } = letter;
+        let (to, link, sent_at) = (to.to_string(), Some(link), self.clock.now());
+        let mail =
+            Mail { to, language, subject, text, html, sender: None, link, code: None, sent_at, expires_at: until };
+        self.deliver(mail).await
     }
 
     /// Has a text with a code sent to a phone, which works in development only: it lands on the mailbox page.

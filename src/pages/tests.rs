@@ -139,6 +139,7 @@ fn all_in(language: Language, pages: &Pages, text: &str) -> Vec<(String, String)
         route: Some(text()),
         rule: Some(text()),
         rule_text: Some(text()),
+        grant: Some(text()),
         verdict: "forwarded",
         servers: vec![text()],
         target: text(),
@@ -519,6 +520,8 @@ fn every_message_is_used_and_every_used_message_is_there() {
     }
     used.extend((1..=12).map(|month| format!("date.month.{month}")));
     used.extend(["date.day", "mail.text_message"].map(str::to_owned));
+    let letters = include_str!("letters.rs");
+    used.extend(parts(letters, "\"letter.", "\"").map(|key| format!("letter.{key}")));
     let catalogue = Catalogue::embedded().expect("the catalogue is well formed");
     let plain = |key: &str| key.trim_end_matches(".one").trim_end_matches(".other").to_owned();
     let known: BTreeSet<String> = catalogue.keys().map(plain).collect();

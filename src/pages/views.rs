@@ -402,6 +402,8 @@ pub struct Explained {
     pub rule: Option<String>,
     /// What that rule says.
     pub rule_text: Option<String>,
+    /// The grant that decides: by whom, from when, until when.
+    pub grant: Option<String>,
     /// The servers, one of which gets the request.
     pub servers: Vec<String>,
     /// Path and query, as they get them.

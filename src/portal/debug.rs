@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
@@ -20,12 +21,13 @@ use crate::session::refusals::Refused;
 pub const PATH: &str = "/.linkgate/debug";
 
 /// Explains what becomes of requests.
+#[async_trait]
 pub trait Explain: Send + Sync {
     /// Whether a visitor may see the page.
     fn admits(&self, live: &Live) -> bool;
 
     /// What becomes of it when the visitor opens `address`; `None` where that is no address.
-    fn explain(&self, address: &str, live: &Arc<Live>, client: IpAddr, now: Timestamp) -> Option<Explained>;
+    async fn explain(&self, address: &str, live: &Arc<Live>, client: IpAddr, now: Timestamp) -> Option<Explained>;
 }
 
 /// `GET /.linkgate/debug`
@@ -58,7 +60,7 @@ pub(super) async fn page(
         expires_at: session.expires_at,
         idle_timeout: portal.sessions.idle_timeout(),
         refusals: live.refusals().newest_first().into_iter().map(shown).collect(),
-        explained: debug.explain(&address, &live, visit.client, now),
+        explained: debug.explain(&address, &live, visit.client, now).await,
         asked,
     };
     Ok(portal.refuser(&visit).show(&view))

@@ -12,6 +12,7 @@ use super::canonical::CanonicalPath;
 use super::route::Route;
 use crate::clock::Timestamp;
 use crate::credential::Visitor;
+use crate::grant::Grant;
 use crate::identity::Identity;
 
 mod claim;
@@ -96,6 +97,7 @@ pub struct Pass {
     visitor: Option<Visitor>,
     access: Access,
     observed: Option<Objection>,
+    granted: Option<Arc<Grant>>,
 }
 
 impl Pass {
@@ -123,6 +125,11 @@ impl Pass {
     pub fn observed(&self) -> Option<Objection> {
         self.observed
     }
+
+    /// The grant without which the rules would keep the visitor out.
+    pub const fn granted(&self) -> Option<&Arc<Grant>> {
+        self.granted.as_ref()
+    }
 }
 
 /// The decision.
@@ -137,15 +144,27 @@ pub enum Verdict {
     Refuse(Objection),
 }
 
-/// Decides. `visitor` is signed in.
-pub fn decide(route: &Arc<Route>, facts: &Facts<'_>, visitor: Option<Visitor>) -> Verdict {
+/// Decides. `visitor` is signed in, and `grant` is what is known to be granted: it counts as an allow rule, where it is
+/// this visitor's for this route.
+pub fn decide(route: &Arc<Route>, facts: &Facts<'_>, visitor: Option<Visitor>, grant: Option<Arc<Grant>>) -> Verdict {
     let access = route.policy.access_to(facts.method, facts.path);
     let visitor = visitor.filter(|_| access != Access::Public);
+    let pass = |visitor, observed, granted| {
+        Verdict::Pass(Pass { route: Arc::clone(route), visitor, access, observed, granted })
+    };
     let who = visitor.as_ref().map(Who::of);
     match route.policy.judge(access, facts.client, who, facts.now) {
-        Judgement::Pass(observed) => Verdict::Pass(Pass { route: Arc::clone(route), visitor, access, observed }),
+        Judgement::Pass(observed) => pass(visitor, observed, None),
         Judgement::SignIn => Verdict::SignIn,
         Judgement::StepUp(objection, max_age) => Verdict::StepUp(objection, max_age),
-        Judgement::Refuse(objection) => Verdict::Refuse(objection),
+        Judgement::Refuse(objection) => {
+            let address = visitor.as_ref().and_then(|visitor| visitor.identity().proven_address());
+            let admits =
+                |grant: &Arc<Grant>| address.is_some_and(|address| grant.admits(address, &route.name, facts.now));
+            match grant.filter(admits) {
+                Some(grant) if objection.reason.yields_to_grants() => pass(visitor, None, Some(grant)),
+                _ => Verdict::Refuse(objection),
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
-use super::access::{self, Access, Facts, Pass, Verdict};
+use super::access::{self, Access, Facts, Objection, Pass, Verdict};
 use super::canonical::{self, CanonicalPath, Malformed};
 use super::cors;
 use super::edge::{self, Remembered};
@@ -19,6 +19,7 @@ use super::{Context, Site, Terms, refusal};
 use crate::assertion;
 use crate::clock::Timestamp;
 use crate::credential::{Error, Fault, Found, Visitor};
+use crate::grant::{self, Grant};
 use crate::origin::Authority;
 use crate::portal::answer::Refusal;
 use crate::portal::oauth2_proxy::PATHS as OAUTH2_PROXY_PATHS;
@@ -152,7 +153,35 @@ impl Site {
         let route = self.terms.route(asked.request, target)?;
         target.route = Some(Arc::clone(&route));
         let visitor = self.visitor(&route, asked.request, target).await?;
-        self.terms.judge(&route, asked, target, visitor)
+        let refused = match self.terms.judge(&route, asked, target, visitor.clone(), None) {
+            Err(Decision::NoAccess(refused)) => refused,
+            decided => return decided,
+        };
+        let grant = self.grant(&route, refused.objection(), visitor.as_ref()).await.map_err(|error| {
+            tracing::error!(error = %crate::session::Chain(&error), "failed to find out what is granted");
+            Refusal::StoreUnavailable
+        })?;
+        match grant {
+            Some(_) => self.terms.judge(&route, asked, target, visitor, grant),
+            None => Err(Decision::NoAccess(refused)),
+        }
+    }
+
+    /// What was granted to a visitor whom rules keep out. For all others nothing is looked up.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub(super) async fn grant(
+        &self,
+        route: &Route,
+        objection: Objection,
+        visitor: Option<&Visitor>,
+    ) -> Result<Option<Arc<Grant>>, grant::Unknown> {
+        let address = visitor.and_then(|visitor| visitor.identity().proven_address());
+        match address.filter(|_| objection.reason.yields_to_grants()) {
+            Some(address) => self.grants.find(address, &route.name).await,
+            None => Ok(None),
+        }
     }
 
     /// The one `Cookie` field of a request, where it names a session itself.
@@ -260,18 +289,19 @@ impl Terms {
         Some(answer.map_or_else(|| Refusal::ForeignOrigin.into(), Decision::Preflight))
     }
 
-    /// Whether `visitor` may have what a request is for. It asks nobody, so it can be explained.
+    /// Whether `visitor`, who may have a grant, may have what a request is for. It asks nobody, so it can be explained.
     pub(super) fn judge(
         &self,
         route: &Arc<Route>,
         asked: Asked<'_>,
         target: &Target,
         visitor: Option<Visitor>,
+        grant: Option<Arc<Grant>>,
     ) -> Result<Pass, Decision> {
         let Asked { request, client, now } = asked;
         let facts = Facts { method: &request.method, path: &target.path, client, now };
         let objected = |objection, visitor| Objected::refused(Arc::clone(route), objection, visitor);
-        match access::decide(route, &facts, visitor.clone()) {
+        match access::decide(route, &facts, visitor.clone(), grant) {
             Verdict::Pass(pass) if self.is_foreign_upgrade(request, target, &pass) => {
                 Err(Refusal::ForeignOrigin.into())
             }

@@ -377,7 +377,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             },
             None => None,
         };
-        leave.holds(&site, visitor, self.threshold.clock.now())
+        leave.holds(&site, visitor, self.threshold.clock.now()).await
     }
 
     async fn serve_streams(&self, stream: Stream, shutdown: &ShutdownWatch) {

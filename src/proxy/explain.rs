@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
@@ -18,6 +19,7 @@ use super::terms::Source;
 use super::{Terms, headers};
 use crate::clock::Timestamp;
 use crate::credential::Visitor;
+use crate::grant::Grant;
 
 /// A request that nobody has sent.
 #[derive(Clone)]
@@ -34,6 +36,8 @@ pub struct Question {
     pub peer: IpAddr,
     /// Who would be signed in.
     pub visitor: Option<Visitor>,
+    /// What is granted to them.
+    pub grant: Option<Arc<Grant>>,
     /// When it would be.
     pub now: Timestamp,
 }
@@ -65,6 +69,8 @@ pub struct Explanation {
     pub is_observed: bool,
     /// The rule that decided.
     pub rule: Option<Cited>,
+    /// The grant that lets the visitor pass whom the rules would keep out.
+    pub grant: Option<Granted>,
     /// What goes to the upstream.
     pub forwarded: Option<Forwarded>,
 }
@@ -80,6 +86,24 @@ pub struct Routed {
     pub access: Access,
     /// The setting that opens this path to everybody, where the route itself does not.
     pub opened_by: Option<Cited>,
+}
+
+/// What was granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Granted {
+    /// Who gave it.
+    pub given_by: String,
+    /// When.
+    pub given_at: String,
+    /// When it ends: a time, or `never`.
+    pub expires_at: String,
+}
+
+impl Granted {
+    fn of(grant: &Grant) -> Self {
+        let Grant { given_by, given_at, expires_at, .. } = grant;
+        Self { given_by: given_by.to_string(), given_at: given_at.to_string(), expires_at: expires_at.to_string() }
+    }
 }
 
 /// A part of gateway.toml.
@@ -125,6 +149,7 @@ impl Explanation {
             reason: None,
             is_observed: false,
             rule: None,
+            grant: None,
             forwarded: None,
         }
     }
@@ -178,6 +203,7 @@ impl Explanation {
             self.is_observed = true;
             return self.is_objected_to(route, objection);
         }
+        self.grant = pass.granted().map(|grant| Granted::of(grant));
         let who = pass.visitor().map(Who::of);
         let allowing = who.and_then(|who| route.policy.allowing(asked.client, who, asked.now));
         self.rule = allowing.map(|at| Cited::new(format!("{}.allow[{at}]", route.key())));
@@ -205,7 +231,7 @@ impl Terms {
         explanation.is_on(&route, &request.method, &target);
         let visitor = question.visitor.clone();
         explanation.visitor = visitor.as_ref().map(|visitor| visitor.identity().shown_name());
-        let pass = self.judge(&route, asked, &target, visitor)?;
+        let pass = self.judge(&route, asked, &target, visitor, question.grant.clone())?;
         explanation.passes(&pass, asked);
         explanation.forwarded = self.forwarded(&pass, asked, &target, self.trusts(question.peer));
         Ok(())

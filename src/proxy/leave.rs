@@ -47,11 +47,12 @@ impl Leave {
         &self.target
     }
 
-    /// Whether it would be given again at `now`, by what `site` serves, to the visitor as they are by then.
+    /// Whether it would be given again at `now`, by what `site` serves, to the visitor as they are by then. Where the store
+    /// cannot say whether a grant was ended, it goes on to its own end.
     ///
     /// # Errors
     /// Why it would not.
-    pub(super) fn holds(&self, site: &Site, visitor: Option<Visitor>, now: Timestamp) -> Result<(), End> {
+    pub(super) async fn holds(&self, site: &Site, visitor: Option<Visitor>, now: Timestamp) -> Result<(), End> {
         let facts = Facts { method: &self.method, path: &self.target.path, client: self.client, now };
         let Found::Route(route) = site.terms.routes.find(&self.target.host, &self.target.path, &self.method) else {
             return Err(End::NoAccess);
@@ -59,7 +60,16 @@ impl Leave {
         if route.max_stream_age.is_some_and(|most| now.since(self.given_at) >= most) {
             return Err(End::TooOld);
         }
-        match access::decide(route, &facts, visitor) {
+        let objection = match access::decide(route, &facts, visitor.clone(), None) {
+            Verdict::Pass(_) => return Ok(()),
+            Verdict::SignIn | Verdict::StepUp(..) => return Err(End::NoAccess),
+            Verdict::Refuse(objection) => objection,
+        };
+        let grant = site.grant(route, objection, visitor.as_ref()).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "failed to look the grant of an open request up");
+            self.pass.granted().cloned()
+        });
+        match access::decide(route, &facts, visitor, grant) {
             Verdict::Pass(_) => Ok(()),
             Verdict::SignIn | Verdict::StepUp(..) | Verdict::Refuse(_) => Err(End::NoAccess),
         }

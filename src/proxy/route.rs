@@ -12,6 +12,7 @@ use super::upstream::setting::{Balance, HealthSetting, Servers, TlsSetting};
 use super::upstream::tls::{BadTls, Tls};
 use super::upstream::url::UpstreamUrl;
 use super::upstream::{Definition, Upstream, Upstreams};
+use crate::origin::Origin;
 use crate::setting::{self, Span};
 
 mod host;
@@ -132,6 +133,13 @@ impl Config {
             self.host.as_deref().unwrap_or(public_host),
             self.path.as_deref().unwrap_or_default().trim_end_matches('/'),
         )
+    }
+
+    /// Where it is opened, where visitors reach the gateway at `public_url`; nowhere in particular with a host for many.
+    pub fn link(&self, public_url: &Origin) -> Option<String> {
+        let host = self.host.as_deref().unwrap_or(&public_url.host);
+        let origin = Origin { host: host.to_owned(), ..public_url.clone() };
+        (!host.starts_with('*')).then(|| origin.join(self.path.as_deref().unwrap_or("/")))
     }
 
     /// The files that it names.

@@ -12,6 +12,7 @@ use super::{Terms, tls};
 use crate::assertion::Assertions;
 use crate::clock::Timestamp;
 use crate::credential::Credentials;
+use crate::grant::Grants;
 use crate::origin::{Hosts, Origin};
 use crate::pages::{Pages, Reader};
 use crate::portal::answer::Refuser;
@@ -25,6 +26,8 @@ pub struct Site {
     pub terms: Arc<Terms>,
     /// Whatever a request can show.
     pub credentials: Arc<Credentials>,
+    /// Who may pass a route whose rules do not name them.
+    pub grants: Arc<Grants>,
     /// What upstreams can check about a visitor.
     pub assertions: Arc<Assertions>,
     /// Everything under `/.linkgate/` on the host of `public_url`.

@@ -29,26 +29,27 @@ const ARROWS: &[(&str, &str)] = &[
     ("issuer", "agent clock identity origin pages pem secret setting store telemetry"),
     ("mosaic", "clock identity secret setting telemetry"),
     ("personal_token", "clock identity secret setting store"),
+    ("grant", "cache clock identity secret setting store"),
     ("session", "agent cache clock identity mosaic secret setting store"),
     ("credential", "cache clock identity mosaic personal_token secret session store"),
     ("assertion", "clock credential identity origin secret setting store"),
     (
         "portal",
-        "agent assertion clock identity mosaic origin pages personal_token secret session setting store telemetry",
+        "agent assertion clock grant identity mosaic origin pages personal_token secret session setting store telemetry",
     ),
-    ("proxy", "assertion clock credential identity origin pages pem portal secret session setting telemetry"),
+    ("proxy", "assertion clock credential grant identity origin pages pem portal secret session setting telemetry"),
     (
         "config",
         "admin assertion identity issuer mosaic origin pages personal_token portal proxy secret session setting telemetry",
     ),
     (
         "gateway",
-        "admin assertion clock config credential demo identity issuer mosaic origin pages personal_token portal proxy secret session setting store telemetry",
+        "admin assertion clock config credential demo grant identity issuer mosaic origin pages personal_token portal proxy secret session setting store telemetry",
     ),
     ("doctor", "clock config gateway identity mosaic origin portal proxy secret session store"),
     (
         "cli",
-        "assertion clock config credential doctor gateway identity mosaic personal_token secret session setting telemetry",
+        "assertion clock config credential doctor gateway grant identity mosaic personal_token secret session setting telemetry",
     ),
 ];
 

@@ -273,6 +273,7 @@ impl<'a> Case<'a> {
             headers: self.headers(),
             peer: [127, 0, 0, 1].into(),
             visitor: visitor.and_then(|who| explainer.suppose(who.identity.clone(), who.signed_in_at)),
+            grant: None,
             now,
         })
     }

@@ -22,6 +22,7 @@ mod flow;
 mod forward_auth;
 mod framing;
 mod fronts;
+mod grants;
 mod grpc;
 mod harness;
 mod headers;

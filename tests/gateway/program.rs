@@ -20,6 +20,7 @@ mod commands;
 mod directory;
 mod doctor;
 mod explaining;
+mod grants;
 mod import;
 mod login;
 mod reloading;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::gateway::explain::{Cited, Explanation};
+use crate::gateway::explain::{Cited, Explanation, Granted};
 
 /// The lines, each with its name. `name` is who was said to be signed in.
 pub(super) fn rows(explanation: &Explanation, name: Option<&str>, file: &Path) -> Vec<Vec<String>> {
@@ -17,6 +17,10 @@ pub(super) fn rows(explanation: &Explanation, name: Option<&str>, file: &Path) -
     if let Some(rule) = rule {
         let text = rule.text.as_deref().unwrap_or_default();
         row("rule", format!("{} ({}): {text}", rule.key, place(rule)));
+    }
+    if let Some(grant) = &explanation.grant {
+        let Granted { given_by, given_at, expires_at } = grant;
+        row("grant", format!("given by {given_by} at {given_at}, ends: {expires_at}"));
     }
     for (name, text) in [("host", host), ("path", path), ("query", query)] {
         if let Some(text) = text {
@@ -76,6 +80,7 @@ fn why(explanation: &Explanation) -> String {
         "forwarded" if explanation.is_observed => return format!("{reason}, and the route only observes"),
         "no_access" => reason,
         "step_up_required" => return format!("{reason}; a browser is led to sign-in once more"),
+        "forwarded" if explanation.grant.is_some() => "it goes to the upstream, by a grant",
         "forwarded" => "it goes to the upstream",
         "allowed" => "the proxy in front may forward it; the gateway itself does not",
         "portal" => "the gateway answers this path itself",

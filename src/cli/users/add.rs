@@ -41,7 +41,7 @@ pub(in super::super) struct Arguments {
     json: bool,
 }
 
-fn address(text: &str) -> Result<EmailAddress, String> {
+pub(in super::super) fn address(text: &str) -> Result<EmailAddress, String> {
     EmailAddress::parse(text).map_err(|error| error.to_string())
 }
 

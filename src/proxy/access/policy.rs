@@ -65,6 +65,12 @@ impl Reason {
             Self::SignInTooOld => "sign_in_too_old",
         }
     }
+
+    /// Whether one more allow rule would let the visitor pass, and so a grant does. Whose sign-in is too old has a rule
+    /// already, and signs in once more.
+    pub const fn yields_to_grants(self) -> bool {
+        matches!(self, Self::NotNamed | Self::Network | Self::Hours)
+    }
 }
 
 /// What the rules have against a visitor.

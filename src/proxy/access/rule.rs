@@ -83,7 +83,7 @@ impl Rule {
         if self.chooses() {
             let identity = who.identity();
             // An address that was not verified may be another's.
-            let proven = identity.email.as_ref().filter(|_| identity.email_verified);
+            let proven = identity.proven_address();
             if !self.names(identity, proven) {
                 return Some(Reason::NotNamed);
             }
