@@ -25,7 +25,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::identity::EmailAddress;
 use crate::issuer::tls::{Listener, Peer};
 use crate::issuer::{self, Issuer};
-use crate::pages::{Letter, Pages};
+use crate::pages::{Letter, Pages, Reader};
 use crate::portal::answer::{Failure, Refusal};
 use crate::portal::post::{Post, Unsent};
 use crate::proxy::canonical::client_address;
@@ -152,7 +152,8 @@ fn pages_of(issuer: &Issuer) -> Router {
         .fallback(async || Failure::from(Refusal::NotFound))
 }
 
-/// The request goes in anew, without what the outer router noted about its path, and with what is known of its sender.
+/// The request goes in anew, without what the outer router noted about its path, and with what is known of its sender
+/// and reader.
 async fn call(router: &Router, request: Request) -> Response {
     let (mut outer, body) = request.into_parts();
     let mut request = Request::new(body);
@@ -161,6 +162,9 @@ async fn call(router: &Router, request: Request) -> Response {
     *request.headers_mut() = outer.headers;
     if let Some(sender) = outer.extensions.remove::<ConnectInfo<Peer>>() {
         request.extensions_mut().insert(sender);
+    }
+    if let Some(reader) = outer.extensions.remove::<Reader>() {
+        request.extensions_mut().insert(reader);
     }
     router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
 }
