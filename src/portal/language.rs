@@ -9,8 +9,9 @@ use axum::response::Response;
 use http::{HeaderMap, Method, header};
 
 use super::answer::{Failure, Refusal, see_other};
+use super::hand_over::{ARRIVE, HAND_OVER};
 use super::return_to::{self, MOST_BYTES};
-use super::{Portal, Visit, query_value, visit};
+use super::{CALLBACK, Portal, Visit, query_value, visit};
 use crate::pages::{Language, Pages, Reader};
 use crate::session::cookie::{Jar, Kind};
 
@@ -19,10 +20,15 @@ pub const PATH: &str = "/.linkgate/language";
 /// As long as browsers keep a cookie.
 const LIFETIME: Duration = Duration::from_secs(400 * 86_400);
 
+/// What these are asked with is good once, and stays out of pages.
+const OPENED_ONCE: [&str; 3] = [CALLBACK, HAND_OVER, ARRIVE];
+
 /// Who reads the answer to a request for `target`. A page that answers a form cannot be opened again, and neither can one
 /// with a very long address.
 pub fn reader(pages: &Pages, jar: Jar, method: &Method, target: &str, headers: &HeaderMap) -> Reader {
-    let can_be_opened = (method == Method::GET || method == Method::HEAD) && target.len() <= MOST_BYTES;
+    let path = target.split('?').next().unwrap_or_default();
+    let can_be_opened =
+        (method == Method::GET || method == Method::HEAD) && target.len() <= MOST_BYTES && !OPENED_ONCE.contains(&path);
     let chosen = jar.values(Kind::Language, headers);
     let language = chosen.into_iter().find_map(|tag| Language::try_from(tag.to_owned()).ok());
     Reader {

@@ -55,6 +55,9 @@ async fn a_page_is_in_the_language_that_the_browser_asks_for() {
     let refused = visitor.post("/.linkgate/sign-in", &[("email", "ada@example.com")]).await;
     is_in(&refused, "de", "ltr", "Ihr Browser behält unser Cookie nicht");
     assert!(!refused.body.contains("/.linkgate/language"), "what answers a form cannot be opened again");
+    let late = visitor.open(&format!("/.linkgate/callback?code=c0de&state={}", "x".repeat(43))).await;
+    is_in(&late, "de", "ltr", "Dieser Link ist abgelaufen");
+    assert!(!late.body.contains("c0de"), "what the callback was asked with stays out of the page");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
