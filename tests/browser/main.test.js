@@ -4,14 +4,12 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { chromium } from "playwright-core";
 import { audit } from "./audit.js";
+import { launch } from "./chromium.js";
 import { startGate } from "./gate.js";
 import { STATES } from "./states.js";
 import { STORIES } from "./stories.js";
 import { visit } from "./visitor.js";
-
-const LAUNCH = { executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] };
 
 const LIMIT = { timeout: 60_000 };
 
@@ -22,7 +20,7 @@ const gates = {};
 const gateOf = (kind) => (gates[kind] ??= startGate(kind));
 
 before(async () => {
-  browser = await chromium.launch(LAUNCH);
+  browser = await launch();
 });
 
 after(async () => {
@@ -63,7 +61,7 @@ describe("stories", () => {
         return visitors.at(-1);
       };
       try {
-        await tell({ visitor: await come(), visit: come, gate, chromium, launch: LAUNCH });
+        await tell({ visitor: await come(), visit: come, gate });
         assert.deepEqual(visitors.flatMap(({ problems }) => problems), []);
       } finally {
         await Promise.all(visitors.map((visitor) => visitor.leave()));

@@ -97,17 +97,10 @@ export const STATES = [
     // As Mosaic answers for a link whose time is over.
     reach: async (visitor) => {
       const { link } = await visitor.askForMail();
-      let callback;
-      await visitor.page.route(/\/callback\?/, (route) => {
-        callback = new URL(route.request().url());
-        return route.abort();
-      });
-      await visitor.open(link);
-      visitor.elsewhere = true;
-      await visitor.press("Continue").catch(() => {});
-      await until("the callback", () => callback);
-      visitor.elsewhere = false;
-      await visitor.page.unroute(/\/callback\?/);
+      const { origin, pathname, searchParams } = new URL(link);
+      const form = { token: searchParams.get("token") };
+      const answer = await visitor.context.request.post(`${origin}${pathname}`, { form, maxRedirects: 0 });
+      const callback = new URL(answer.headers().location);
       await visitor.open(`/.linkgate/callback?error=expired&state=${callback.searchParams.get("state")}`);
     },
   },

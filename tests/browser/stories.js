@@ -5,6 +5,7 @@ import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { layoutProblems, PICTURES } from "./audit.js";
+import { launchWith } from "./chromium.js";
 import { until } from "./gate.js";
 import { Visitor } from "./visitor.js";
 
@@ -97,10 +98,20 @@ export const STORIES = {
     const tabs = [visitor.page];
     while (tabs.length < 5) tabs.push(await visitor.openTab());
     await Promise.all(tabs.map((tab, number) => tab.goto(`/reports/${number}`)));
-    for (const tab of tabs) {
+    const ask = async (tab) => {
       await tab.locator("#email").fill(visitor.address);
       await tab.getByRole("button", { name: "Email me a sign-in link" }).click();
-      await tab.waitForURL(SENT);
+      await tab.locator("h1").filter({ hasNotText: "Sign in to" }).waitFor();
+    };
+    for (const [number, tab] of tabs.entries()) {
+      await ask(tab);
+      // The browser has the name that came last, and the forms of other tabs are for another one.
+      if ((await tab.locator("h1").innerText()) === "This page was open too long") {
+        await tab.getByRole("link", { name: "Try again" }).click();
+        await tab.waitForURL(`**/.linkgate/sign-in?return_to=%2Freports%2F${number}`);
+        await ask(tab);
+      }
+      assert.equal(new URL(tab.url()).pathname, "/.linkgate/sign-in/sent");
     }
     const { link } = await visitor.gate.mail(visitor.address);
     await visitor.openTab();
@@ -294,12 +305,12 @@ export const STORIES = {
     }
   },
 
-  async "a browser that keeps no cookies is told so"({ chromium, launch, gate }) {
+  async "a browser that keeps no cookies is told so"({ gate }) {
     const profile = await mkdtemp(join(tmpdir(), "linkgate-profile-"));
     const settings = { profile: { default_content_setting_values: { cookies: 2 } } };
     await mkdir(join(profile, "Default"));
     await writeFile(join(profile, "Default", "Preferences"), JSON.stringify(settings));
-    const context = await chromium.launchPersistentContext(profile, { ...launch, baseURL: gate.origin });
+    const context = await launchWith(profile, { baseURL: gate.origin });
     const visitor = await new Visitor(null, gate, context, true).begin();
     try {
       await visitor.open("/reports");

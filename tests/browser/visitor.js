@@ -36,10 +36,11 @@ export class Visitor {
       }
     });
     this.context.on("console", (message) => {
-      // Browsers say so of every page whose status is not 200.
+      // Browsers say so of every page whose status is not 200, and where the waiting page asks whether it is over.
       const isStatus = message.text().startsWith("Failed to load resource: the server responded with a status of");
-      const isDocument = message.location().url === message.page()?.url();
-      if (message.type() === "error" && !(isStatus && isDocument)) {
+      const { url } = message.location();
+      const isMeant = url === message.page()?.url() || new URL(url, this.gate.origin).pathname === "/.linkgate/session";
+      if (message.type() === "error" && !(isStatus && isMeant)) {
         this.problems.push(`the console says: ${message.text()} (${message.location().url})`);
       }
     });
