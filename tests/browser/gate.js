@@ -75,11 +75,6 @@ ${MANY_LINKS}`,
 ${MANY_LINKS}
 [session]
 lifetime = "2s"`,
-  idle: () => `${ISSUER}
-[sign_in]
-${MANY_LINKS}
-[session]
-idle_timeout = "1s"`,
   scarce: () => `${ISSUER}
 [sign_in]
 links_per_mailbox = 1
