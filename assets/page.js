@@ -105,10 +105,29 @@
     document.addEventListener("visibilitychange", look);
   };
 
+  // What another device chose is for this page to go on with.
+  const watchNumber = () => {
+    const line = document.querySelector("[data-number]");
+    if (!line) return;
+    const end = opened + Number(line.dataset.number) * 1000;
+    const look = async () => {
+      if (document.hidden) return;
+      if (performance.now() > end) return clearInterval(timer);
+      const answer = await fetch("/.linkgate/sign-in/progress").catch(() => null);
+      const { state = "waiting" } = (answer?.ok && (await answer.json().catch(() => null))) || {};
+      if (state === "waiting") return;
+      clearInterval(timer);
+      location.assign("/.linkgate/sign-in/sent");
+    };
+    const timer = setInterval(look, 3000);
+    document.addEventListener("visibilitychange", look);
+  };
+
   showTimes();
   carryFragment();
   pressOnce();
   waitToSendAgain();
   copyButtons();
   watchSession();
+  watchNumber();
 })();

@@ -36,6 +36,7 @@ mod device;
 mod hand_over;
 mod keys;
 pub mod language;
+mod number_match;
 pub mod oauth2_proxy;
 pub mod organization;
 pub mod post;
@@ -185,6 +186,8 @@ impl Portal {
             .route("/.linkgate/sign-in", get(sign_in::page).post(sign_in::send))
             .route("/.linkgate/sign-in/sent", get(sign_in::sent))
             .route("/.linkgate/sign-in/code", post(code::enter))
+            .route("/.linkgate/sign-in/number", get(number_match::done).post(number_match::choose))
+            .route("/.linkgate/sign-in/progress", get(number_match::progress))
             .route(CALLBACK, get(callback::redeem))
             .route(hand_over::HAND_OVER, get(hand_over::hand_over))
             .route("/.linkgate/sign-out", get(sign_out::page).post(sign_out::end))

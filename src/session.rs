@@ -25,6 +25,7 @@ mod cache;
 pub mod cookie;
 pub mod hand_over;
 pub mod id;
+pub mod number_match;
 mod of_user;
 mod packed;
 pub mod refusals;

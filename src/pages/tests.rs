@@ -69,6 +69,7 @@ fn all_in(language: Language, pages: &Pages, text: &str) -> Vec<(String, String)
         csrf: text(),
         address: text(),
         code: None,
+        number: None,
         organization: text(),
         step_up: false,
         expires_at: later,
@@ -92,6 +93,7 @@ fn all_in(language: Language, pages: &Pages, text: &str) -> Vec<(String, String)
             CodeEntry { is_text: flag(1), is_asked: flag(2), comes_with_link: flag(4), is_wrong: flag(8) && flag(2) };
         add(&format!("check email, {code:?}"), pages.show(&CheckEmail { code: Some(code), ..check.clone() }, frame));
     }
+    add("check email, number", pages.show(&CheckEmail { number: Some(42), ..check.clone() }, frame));
     add("check email, step-up", pages.show(&CheckEmail { step_up: true, ..check }, frame));
     add("code locked", pages.show(&CodeLocked { until: later }, frame));
     add("signed in elsewhere", pages.show(&SignedInElsewhere { continue_to: text() }, frame));
@@ -112,6 +114,19 @@ fn all_in(language: Language, pages: &Pages, text: &str) -> Vec<(String, String)
     }
     for codes in [false, true] {
         add(&format!("other browser, {codes}"), pages.show(&OtherBrowser { codes }, frame));
+    }
+    for (browser, system) in [(String::new(), None), (text(), None), (text(), Some(text()))] {
+        let state = format!("choose a number, {browser:.3} {}", system.is_some());
+        let (asked_at, numbers) = (NOW, [42, 17, 99]);
+        let view = ChooseNumber { csrf: text(), opened: text(), asked_at, browser, system, client: text(), numbers };
+        add(&state, pages.show(&view, frame));
+    }
+    add("number chosen", pages.show(&NumberChosen {}, frame));
+    add("number stopped", pages.show(&NumberStopped {}, frame));
+    for step_up in [false, true] {
+        let (csrf, address, organization, return_to) = (text(), text(), text(), text());
+        let view = SignInStopped { csrf, address, organization, step_up, resend_at: later, return_to };
+        add(&format!("sign-in stopped, {step_up}"), pages.show(&view, frame));
     }
 
     let debug = DebugPage {
@@ -429,6 +444,7 @@ fn every_form_that_posts_carries_its_token_and_stays_here() {
             let actions = [
                 "action=\"/.linkgate/sign-in\"",
                 "action=\"/.linkgate/sign-in/code\"",
+                "action=\"/.linkgate/sign-in/number\"",
                 "action=\"/.linkgate/sign-out\"",
                 "action=\"/.linkgate/account\"",
                 "action=\"/.linkgate/device\"",

@@ -29,6 +29,10 @@ views! {
     LinkUsed => "link_used.html",
     NewerEmail => "newer_email.html",
     OtherBrowser => "other_browser.html",
+    ChooseNumber => "choose_number.html",
+    NumberChosen => "number_chosen.html",
+    NumberStopped => "number_stopped.html",
+    SignInStopped => "sign_in_stopped.html",
     AlreadySignedIn => "already_signed_in.html",
     NoAccess => "no_access.html",
     NotAdmitted => "not_admitted.html",
@@ -110,6 +114,8 @@ pub struct CheckEmail {
     pub address: String,
     /// The way in by a typed code, where that is on.
     pub code: Option<CodeEntry>,
+    /// The number to choose where the link is opened on another device, where that is on.
+    pub number: Option<u8>,
     /// The organisation that was asked for.
     pub organization: String,
     /// Whether it is a further proof by somebody who is signed in, so that being signed in says nothing.
@@ -218,6 +224,51 @@ pub struct NewerEmail {
 pub struct OtherBrowser {
     /// Whether a code can be typed where sign-in began.
     pub codes: bool,
+}
+
+/// The link was opened on another device: where sign-in was asked for, and three numbers. Shows nothing about anybody else
+/// and uses nothing up.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChooseNumber {
+    /// Ties the form to this browser.
+    pub csrf: String,
+    /// What the link brought, for this browser's form only.
+    pub opened: String,
+    /// When it was asked for.
+    pub asked_at: Timestamp,
+    /// With which browser; empty where it is not a well-known one.
+    pub browser: String,
+    /// On which system, where it is known.
+    pub system: Option<String>,
+    /// From which address.
+    pub client: String,
+    /// The numbers, one of which is shown where sign-in was asked for.
+    pub numbers: [u8; 3],
+}
+
+/// The other device chose the right number.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct NumberChosen {}
+
+/// The other device chose a wrong number, and the sign-in is over.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct NumberStopped {}
+
+/// Where sign-in was asked for: another device chose a wrong number, and the link is dead.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignInStopped {
+    /// Ties the form to this browser.
+    pub csrf: String,
+    /// The address, or the other name, as it was read.
+    pub address: String,
+    /// The organisation that was asked for.
+    pub organization: String,
+    /// Whether it is a further proof by somebody who is signed in.
+    pub step_up: bool,
+    /// When another mail may be asked for.
+    pub resend_at: Timestamp,
+    /// Where sign-in leads.
+    pub return_to: String,
 }
 
 /// The sign-in page for someone who is signed in.

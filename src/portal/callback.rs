@@ -12,12 +12,13 @@ use http::{HeaderMap, Method};
 
 use super::admission::Entry;
 use super::answer::{Failure, Refusal, see_other};
-use super::{Portal, Visit, text, visit};
+use super::{Portal, Visit, number_match, text, visit};
 use crate::agent::Agent;
 use crate::identity::{Identifier, IdentifierKind};
 use crate::mosaic::{Device, Error as MosaicError, Login};
 use crate::pages::{LinkExpired, LinkUsed, NewerEmail, OtherBrowser, View};
 use crate::session::attempt::{Attempt, AttemptKey, Browser, Standing, Way, is_token};
+use crate::session::number_match::{Choice, Opened};
 use crate::session::{Chain, Live};
 
 /// What the callback's query says.
@@ -93,11 +94,25 @@ pub(super) async fn redeem(
             (None, Some(_)) => Ok(caller.used_by_someone()),
             // By the code that was typed in its place.
             (Some(_), None) if portal.attempts.is_claimed(&AttemptKey::of(&state)).await? => Ok(see_other("/")),
-            (_, None) => Ok(caller.other_browser()),
+            (_, None) => caller.elsewhere(code, state).await,
         },
         Standing::Used(attempt) => Ok(caller.used(&attempt, present.is_some())),
         Standing::Open(attempt) => caller.redeem_open(&code, &state, attempt, present).await,
     }
+}
+
+/// Redeems what was opened on another device, for the browser that asked, once its number was chosen there.
+pub(super) async fn redeem_chosen(
+    portal: &Arc<Portal>,
+    visit: &Visit,
+    headers: &HeaderMap,
+    browser: &Browser,
+    opened: &Opened,
+    attempt: Attempt,
+    present: Option<Arc<Live>>,
+) -> Result<Response, Failure> {
+    let caller = Caller { portal, visit, browser: Some(browser), headers };
+    caller.redeem_open(&opened.code, &opened.state, attempt, present).await
 }
 
 /// One callback in progress.
@@ -194,6 +209,32 @@ impl Caller<'_> {
     fn other_browser(&self) -> Response {
         self.note("another browser than the one that asked");
         self.refuse(&OtherBrowser { codes: self.portal.sign_in.codes }, Refusal::OtherBrowser)
+    }
+
+    /// Another device may choose a number, where that is on; looking at the page spends nothing.
+    async fn elsewhere(&self, code: String, state: String) -> Result<Response, Failure> {
+        let attempts = &self.portal.attempts;
+        if !self.portal.matches_numbers() || !visit::wants_page(self.headers) {
+            return Ok(self.other_browser());
+        }
+        match attempts.choice(&state).await? {
+            Some(Choice::Right { .. }) => return Ok(see_other(number_match::CHOSEN)),
+            Some(Choice::Wrong) => return Ok(see_other(number_match::STOPPED)),
+            Some(Choice::Replaced { at: sent_at }) => {
+                let page = NewerEmail { sent_at, address: None, csrf: self.csrf(), return_to: "/".to_owned() };
+                return Ok(self.refuse(&page, Refusal::LinkReplaced));
+            }
+            None if attempts.is_claimed(&AttemptKey::of(&state)).await? => return Ok(self.used_by_someone()),
+            None => {}
+        }
+        Ok(match attempts.asked(&state).await? {
+            Some(asked) => {
+                let request_id = &self.visit.request_id;
+                tracing::info!(request.id = request_id, "a link was opened on another device, which is shown numbers");
+                self.portal.numbers_page(self.visit, self.browser, &Opened { code, state }, &asked)
+            }
+            None => self.other_browser(),
+        })
     }
 
     /// Signed in: goes on silently. Otherwise says that the link was used.

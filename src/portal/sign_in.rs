@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Failure, Refusal, see_other};
 use super::sending::{Message, Order};
 use super::throttle::Mailbox;
-use super::{Portal, Visit, query_value, text, visit};
+use super::{Portal, Visit, callback, query_value, text, visit};
 use crate::agent::Agent;
 use crate::identity::{AddressRule, BadIdentifier, Identifier, IdentifierKind};
 use crate::mosaic::Step;
@@ -27,6 +27,7 @@ use crate::pages::{
 use crate::secret;
 use crate::session::attempt::{Attempt, AttemptKey, Browser};
 use crate::session::cookie::Kind;
+use crate::session::number_match::Progress;
 use crate::session::{Ending, Found, Live};
 use crate::setting::{Pattern, Span};
 
@@ -56,9 +57,22 @@ pub struct Config {
     pub codes: bool,
     /// Wrong codes that may be typed for one account in a quarter of an hour.
     pub code_tries: u32,
+    /// What a link is good for on another device than the one that asked.
+    pub other_devices: OtherDevices,
     /// The cookie in which another application of the tenant keeps the name of its session at Mosaic; with it, who is
     /// signed in there is signed in here.
     pub silent_login_cookie: Option<String>,
+}
+
+/// `sign_in.other_devices`: what a link is good for on another device than the one that asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OtherDevices {
+    /// For nothing but being told where to open it.
+    #[default]
+    Refuse,
+    /// For letting in the one that asked, by choosing the number that it shows.
+    MatchNumber,
 }
 
 impl Config {
@@ -84,6 +98,7 @@ impl Default for Config {
             pattern: None,
             codes: true,
             code_tries: 5,
+            other_devices: OtherDevices::Refuse,
             silent_login_cookie: None,
         }
     }
@@ -326,7 +341,11 @@ impl Portal {
         self.metrics.sign_in("asked");
         let Request { identifier, return_to, organization, step_up, again, user_agent } = request;
         let mailbox = self.throttle.mail(&identifier).await?;
-        let waiting = self.attempts.newest(browser).await?.filter(|attempt| attempt.identifier == identifier);
+        let waiting = match self.progress(browser).await? {
+            // Its link is dead, so that this is no second press for it.
+            Progress::Stopped(_) => None,
+            _ => self.attempts.newest(browser).await?.filter(|attempt| attempt.identifier == identifier),
+        };
         let attempt = |resend_at, limit_until| Attempt {
             identifier: identifier.clone(),
             return_to,
@@ -340,6 +359,7 @@ impl Portal {
             organization,
             step_up,
             code_asked_at: None,
+            number_match: None,
         };
         let attempt = match (mailbox, &waiting) {
             (Mailbox::Free { next_at }, _) => attempt(next_at, None),
@@ -353,6 +373,13 @@ impl Portal {
             self.attempts.supersede(browser, &identifier).await?;
         }
         let state = self.attempts.begin(browser, &attempt).await?;
+        let attempt = match self.sign_in.other_devices {
+            OtherDevices::Refuse => attempt,
+            OtherDevices::MatchNumber => {
+                let agent = Agent::well_known(user_agent.as_deref());
+                self.attempts.offer_numbers(browser, state.expose(), attempt, agent, visit.client).await?
+            }
+        };
         if send && self.may_be_sent_to(&identifier) {
             self.dispatch(Order {
                 visit: visit.clone(),
@@ -389,6 +416,7 @@ impl Portal {
             suggestion: address.and_then(crate::pages::suggestion),
             address: attempt.identifier.to_string(),
             code: self.sign_in.codes.then_some(code),
+            number: attempt.number_match.as_ref().filter(|_| self.matches_numbers()).map(|shown| shown.number),
             organization: attempt.organization.clone().unwrap_or_default(),
             step_up: attempt.step_up,
             expires_at: attempt.expires_at,
@@ -407,17 +435,33 @@ pub(super) async fn sent(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let browser = Browser::find(portal.jar, &headers);
-    let attempt = match &browser {
-        Some(browser) => portal.attempts.newest(browser).await?,
-        None => None,
+    let Some(browser) = Browser::find(portal.jar, &headers) else {
+        return match portal.sessions.find(&headers, visit.place()).await?.live() {
+            Some(_) => Ok(portal.refuser(&visit).show(&SignedInElsewhere { continue_to: "/".to_owned() })),
+            None => Ok(see_other("/.linkgate/sign-in")),
+        };
     };
-    let refuser = portal.refuser(&visit);
-    let is_step_up = attempt.as_ref().is_some_and(|attempt| attempt.step_up);
-    if !is_step_up && portal.sessions.find(&headers, visit.place()).await?.live().is_some() {
-        let continue_to = attempt.map_or_else(|| "/".to_owned(), |attempt| attempt.return_to);
-        return Ok(refuser.show(&SignedInElsewhere { continue_to }));
+    let present = portal.sessions.find(&headers, visit.place()).await?.live();
+    let progress = portal.progress(&browser).await?;
+    if let Progress::Chosen { opened, attempt } = progress {
+        if visit::is_deliberate(&headers) {
+            return callback::redeem_chosen(&portal, &visit, &headers, &browser, &opened, attempt, present).await;
+        }
+        return Ok(portal.refuser(&visit).show(&portal.waiting_page(&browser, &attempt, false)));
     }
-    let (Some(browser), Some(attempt)) = (browser, attempt) else { return Ok(see_other("/.linkgate/sign-in")) };
-    Ok(refuser.show(&portal.waiting_page(&browser, &attempt, false)))
+    let (stopped, attempt) = match progress {
+        Progress::Stopped(attempt) => (true, Some(attempt)),
+        _ => (false, portal.attempts.newest(&browser).await?),
+    };
+    let is_step_up = attempt.as_ref().is_some_and(|attempt| attempt.step_up);
+    if !is_step_up && present.is_some() {
+        let continue_to = attempt.map_or_else(|| "/".to_owned(), |attempt| attempt.return_to);
+        return Ok(portal.refuser(&visit).show(&SignedInElsewhere { continue_to }));
+    }
+    let Some(attempt) = attempt else { return Ok(see_other("/.linkgate/sign-in")) };
+    Ok(if stopped {
+        portal.refuser(&visit).show(&portal.stopped_page(&browser, &attempt))
+    } else {
+        portal.refuser(&visit).show(&portal.waiting_page(&browser, &attempt, false))
+    })
 }

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::cookie::{Jar, Kind};
+use super::number_match::Match;
 use crate::agent::Agent;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{Identifier, Subject};
@@ -56,6 +57,9 @@ pub struct Attempt {
     /// When a code to type was last asked for, beside the link.
     #[serde(default)]
     pub code_asked_at: Option<Timestamp>,
+    /// The number that lets another device finish it for this browser.
+    #[serde(default)]
+    pub number_match: Option<Match>,
 }
 
 /// How an attempt is named in the store: the fingerprint of its `state`.
@@ -123,7 +127,7 @@ impl Attempt {
     }
 
     /// What came too late can be asked for again at once, as long as the attempt is remembered.
-    fn forgotten_at(&self) -> Timestamp {
+    pub(super) fn forgotten_at(&self) -> Timestamp {
         self.expires_at.plus(REMEMBERED)
     }
 }
@@ -189,8 +193,8 @@ pub fn is_token(text: &str) -> bool {
 /// Every attempt.
 #[derive(Clone)]
 pub struct Attempts {
-    store: Shared,
-    clock: Clock,
+    pub(super) store: Shared,
+    pub(super) clock: Clock,
 }
 
 impl Attempts {
@@ -283,7 +287,7 @@ impl Attempts {
     }
 
     /// Members of the browser's index with the fingerprints of their states, oldest first.
-    async fn members(&self, browser: &Browser) -> Result<Vec<(String, String)>, store::Error> {
+    pub(super) async fn members(&self, browser: &Browser) -> Result<Vec<(String, String)>, store::Error> {
         let mut members = self.store.index_members(&browser.index_name()).await?;
         members.sort_unstable();
         let split = members.into_iter().filter_map(|member| {
@@ -293,7 +297,7 @@ impl Attempts {
         Ok(split.collect())
     }
 
-    async fn read(&self, browser: &Browser, fingerprint: &str) -> Result<Option<Attempt>, store::Error> {
+    pub(super) async fn read(&self, browser: &Browser, fingerprint: &str) -> Result<Option<Attempt>, store::Error> {
         let name = record_name(fingerprint);
         let Some(record) = self.store.get(&name).await? else { return Ok(None) };
         let opened = browser.seal().open(&name, &record).ok();
@@ -340,6 +344,7 @@ impl Attempts {
             if let Some(attempt) = self.read(browser, &fingerprint).await?
                 && attempt.identifier == *identifier
             {
+                self.withdraw_numbers(&attempt).await?;
                 let superseded = Attempt { superseded_at: Some(self.clock.now()), ..attempt };
                 self.write(browser, &fingerprint, &superseded).await?;
             }
@@ -366,12 +371,16 @@ impl Attempts {
         })
     }
 
-    /// Claims the attempt: of many callers one is told `true`.
+    /// Claims the attempt: of many callers one is told `true`, and none once a wrong number ended it.
     ///
     /// # Errors
     /// When the store cannot answer.
     pub async fn claim(&self, key: &AttemptKey, attempt: &Attempt) -> Result<bool, store::Error> {
-        self.store.put_if_absent(&claim_name(&key.0), &[], attempt.forgotten_at()).await
+        Ok(!self.is_stopped(attempt).await? && self.claim_until(key, attempt.forgotten_at()).await?)
+    }
+
+    pub(super) async fn claim_until(&self, key: &AttemptKey, until: Timestamp) -> Result<bool, store::Error> {
+        self.store.put_if_absent(&claim_name(&key.0), &[], until).await
     }
 
     /// Whether the attempt was claimed.

@@ -40,8 +40,18 @@ pub struct Metrics {
 }
 
 /// Shown from the start, so that the first one of a kind is a step up from zero.
-const SIGN_IN_EVENTS: &[&str] =
-    &["asked", "sent", "code_sent", "not_sent", "failed", "redeemed", "refused", "signed_out"];
+const SIGN_IN_EVENTS: &[&str] = &[
+    "asked",
+    "sent",
+    "code_sent",
+    "not_sent",
+    "failed",
+    "redeemed",
+    "refused",
+    "number_right",
+    "number_wrong",
+    "signed_out",
+];
 
 /// What stays open.
 const STREAM_KINDS: &[&str] = &["websocket", "event_stream", "grpc", "other"];
