@@ -38,6 +38,7 @@ mod limits;
 mod logs;
 mod mail;
 mod mosaic;
+mod number_match;
 mod outages;
 mod pages;
 mod personal_tokens;
