@@ -19,6 +19,7 @@ mod explain;
 mod grants;
 mod health;
 mod import;
+mod init;
 mod invite;
 mod keys;
 mod login;
@@ -46,6 +47,8 @@ struct Arguments {
 enum Command {
     /// Run the gateway (the default)
     Run,
+    /// Ask four questions, and write a short configuration from the answers
+    Init(init::Arguments),
     /// Run the built-in issuer alone, for other programs and other machines' gateways
     Issuer,
     /// Check the configuration: every problem at once, with its place
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
     let config = &arguments.config;
     match arguments.command.unwrap_or(Command::Run) {
         Command::Run => run::run(config, Purpose::Gateway),
+        Command::Init(arguments) => init::init(config, &arguments),
         Command::Issuer => run::run(config, Purpose::IssuerAlone),
         Command::Check { json, issuer } => {
             check::check(config, if issuer { Purpose::IssuerAlone } else { Purpose::Gateway }, json)

@@ -49,7 +49,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("doctor", "clock config gateway identity mosaic origin portal proxy secret session store"),
     (
         "cli",
-        "assertion clock config credential doctor gateway grant identity mosaic personal_token secret session setting telemetry",
+        "assertion clock config credential doctor gateway grant identity mosaic origin personal_token secret session setting telemetry",
     ),
 ];
 

@@ -22,6 +22,7 @@ mod doctor;
 mod explaining;
 mod grants;
 mod import;
+mod initial;
 mod login;
 mod reloading;
 mod restarting;
