@@ -66,6 +66,7 @@ mod streams;
 mod targets;
 mod tenants;
 mod tls;
+mod troubleshooting;
 mod upstreams;
 mod verifiers;
 mod walk;
