@@ -9,7 +9,7 @@ use axum::extract::{Path, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use tokio_util::task::TaskTracker;
 
 use crate::assertion::Assertions;
@@ -300,11 +300,7 @@ pub fn assets(pages: &Arc<Pages>) -> Router {
 
 async fn asset(State(pages): State<Arc<Pages>>, Path(name): Path<String>) -> Result<Response, Failure> {
     let asset = pages.asset(&name).ok_or(Refusal::NotFound)?;
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
-        (header::CACHE_CONTROL, HeaderValue::from_static(asset.cache_control)),
-    ];
-    Ok((headers, asset.body).into_response())
+    Ok(answer::asset(asset))
 }
 
 /// The last value of `name` in a query string.

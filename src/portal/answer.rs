@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::visit;
 use crate::clock::Timestamp;
 use crate::origin::Origin;
-use crate::pages::{self, Frame, Pages, Reader, View};
+use crate::pages::{self, Asset, Frame, Pages, Reader, View};
 use crate::store;
 
 /// What our pages may do.
@@ -54,6 +54,15 @@ pub fn dress(headers: &mut HeaderMap, request_id: &str, origin: &Origin) {
 pub fn name_language(headers: &mut HeaderMap, reader: &Reader) {
     let language = HeaderValue::from_static(reader.language.tag());
     headers.entry(header::CONTENT_LANGUAGE).or_insert(language);
+}
+
+/// What pages are made of beside their text.
+pub fn asset(asset: Asset) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static(asset.cache_control)),
+    ];
+    (headers, asset.body).into_response()
 }
 
 /// What programs are told when they are refused.

@@ -63,6 +63,7 @@ impl Proxy {
                 challenge::ask_for_password(&mut answer, &request.headers);
                 answer
             }
+            Decision::Refuse(Refusal::UnknownHost) => refused.unknown_host(&site.pages),
             Decision::Refuse(refusal) => refused.refuser.answer(refusal, &request.headers),
             Decision::OtherMethods(allowed) => {
                 let mut answer = refused.refuser.answer(Refusal::Status(405), &request.headers);

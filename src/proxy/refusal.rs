@@ -14,9 +14,11 @@ use super::canonical::Malformed;
 use super::objected::Objected;
 use crate::credential::Visitor;
 use crate::origin::Hosts;
-use crate::pages::NoAccess;
+use crate::pages::{NoAccess, Pages};
 use crate::portal::answer::{self, Refusal, Refuser};
 use crate::portal::{return_to, visit};
+
+const ASSETS: &str = "/.linkgate/assets/";
 
 /// The refusal of a request that has two readings.
 pub(super) const fn of_malformed(malformed: Malformed) -> Refusal {
@@ -67,6 +69,18 @@ impl Refused<'_> {
         let mut redirect = answer::see_other(&format!("/.linkgate/sign-in?{query}"));
         answer::dress(redirect.headers_mut(), self.refuser.request_id, self.refuser.origin);
         redirect
+    }
+
+    /// The answer at a host that nobody set up: a page, and what that page looks like. The logo would say whose it is.
+    pub(super) fn unknown_host(&self, pages: &Pages) -> http::Response<Body> {
+        let is_read = matches!(self.request.method, Method::GET | Method::HEAD);
+        let name = self.request.uri.path().strip_prefix(ASSETS).filter(|name| is_read && *name != "logo");
+        let Some(asset) = name.and_then(|name| pages.asset(name)) else {
+            return self.refuser.answer(Refusal::UnknownHost, &self.request.headers);
+        };
+        let mut answer = answer::asset(asset);
+        answer::dress(answer.headers_mut(), self.refuser.request_id, self.refuser.origin);
+        answer
     }
 
     /// The answer to a visitor who may not pass, signed in or not.

@@ -255,6 +255,13 @@ export const STATES = [
     reach: (visitor) => visitor.open("/.linkgate/none"),
   },
   {
+    number: 18, name: "unknown-host", heading: "This address is not set up here",
+    reach: async (visitor) => {
+      visitor.elsewhere = true;
+      await visitor.open(visitor.gate.origin.replace("localhost", "other.localhost"));
+    },
+  },
+  {
     name: "stale-form", heading: "This page was open too long",
     reach: async (visitor) => {
       await visitor.open("/reports");

@@ -161,6 +161,28 @@ async fn assets_are_served_by_their_fixed_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_an_unknown_host_looks_like_the_others() {
+    let gate = Gate::start().await;
+    let mut visitor = gate.visitor();
+    visitor.host = "other.test".to_owned();
+    let page = visitor.open("/").await;
+    assert_eq!((page.status.as_u16(), page.heading()), (421, "This address is not set up here"));
+    for name in ["style.css", "theme.css", "page.js", "icon.svg"] {
+        let target = format!("/.linkgate/assets/{name}");
+        assert!(page.body.contains(&target), "{name}: {page:?}");
+        let asset = visitor.open(&target).await;
+        assert_eq!((asset.status, &asset.body), (StatusCode::OK, &gate.visitor().open(&target).await.body), "{name}");
+        is_guarded(&asset, "public, max-age=3600");
+        assert_eq!(visitor.send(Method::POST, &target, &[], "").await.status.as_u16(), 421, "{name}");
+    }
+    // The logo would say whose gateway it is.
+    for name in ["logo", "none", "../sign-in", ""] {
+        let answer = visitor.open(&format!("/.linkgate/assets/{name}")).await;
+        assert!(matches!(answer.status.as_u16(), 400 | 421), "{name}: {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_is_not_shown_another_strangers_request_id() {
     let gate = Gate::start().await;
     let id = "0123456789abcdef0123456789";
