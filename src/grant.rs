@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(grants.all().await.unwrap(), [ada.clone(), bob.clone()]);
         grants.revoke(ada.key()).await.unwrap();
         assert_eq!(grants.find(&ada.address, ROUTE).await.unwrap(), None);
-        assert_eq!(grants.all().await.unwrap(), [bob.clone()]);
+        assert_eq!(grants.all().await.unwrap(), std::slice::from_ref(&bob));
         clock.set(bob.expires_at);
         assert_eq!(grants.find(&bob.address, ROUTE).await.unwrap(), None);
         assert_eq!(grants.all().await.unwrap(), []);

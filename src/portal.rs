@@ -282,7 +282,7 @@ async fn dress(State(dress): State<Arc<Dress>>, mut request: Request, next: Next
         }
         return refused;
     }
-    let kind = answer.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let kind = answer.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
     if kind.starts_with(b"text/html") {
         answer::name_language(answer.headers_mut(), &reader);
     }

@@ -79,6 +79,9 @@ impl Default for Config {
 /// How long an entry in memory is believed before the store is asked again: what bounds a revocation that
 /// no announcement reached.
 const FRESH: Duration = Duration::from_secs(30);
+/// Browsers keep the cookie for so much longer than the session lives: whoever comes back late is told why they must sign
+/// in again.
+const KEPT_LONGER: Duration = Duration::from_secs(86_400);
 
 /// What is known about a session, as it is stored.
 #[derive(Clone, Serialize, Deserialize)]
@@ -397,7 +400,7 @@ impl Sessions {
         self.store.put(&used_name(key), &used, now.plus(self.idle_timeout)).await?;
         self.store.index_add(&index_name(&session.identity.subject), &key.to_text(), session.expires_at).await?;
         self.store.put(&record_name(key), &record, session.expires_at).await?;
-        Ok(self.jar.set(Kind::Session, &token, self.lifetime))
+        Ok(self.jar.set(Kind::Session, &token, self.lifetime.saturating_add(KEPT_LONGER)))
     }
 
     /// Ends one session everywhere: its record, every instance's memory of it, and, in the background, its

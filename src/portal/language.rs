@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, header};
 
 use super::answer::{Failure, Refusal, see_other};
 use super::hand_over::{ARRIVE, HAND_OVER};
-use super::return_to::{self, MOST_BYTES};
+use super::return_to::{self, DEVICE, MOST_BYTES};
 use super::{CALLBACK, Portal, Visit, query_value, visit};
 use crate::pages::{Language, Pages, Reader};
 use crate::session::cookie::{Jar, Kind};
@@ -31,9 +31,11 @@ pub fn reader(pages: &Pages, jar: Jar, method: &Method, target: &str, headers: &
         (method == Method::GET || method == Method::HEAD) && target.len() <= MOST_BYTES && !OPENED_ONCE.contains(&path);
     let chosen = jar.values(Kind::Language, headers);
     let language = chosen.into_iter().find_map(|tag| Language::try_from(tag.to_owned()).ok());
+    // Whoever sends somebody there cannot have a code of theirs on the page.
+    let here = if path == DEVICE { path } else { target };
     Reader {
         language: language.unwrap_or_else(|| pages.language(headers)),
-        here: can_be_opened.then(|| target.to_owned()),
+        here: can_be_opened.then(|| here.to_owned()),
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cookie::Kind;
 use super::id::{Claimed, Key, SessionId};
-use super::{Found, Live, Sessions};
+use super::{Found, KEPT_LONGER, Live, Sessions};
 use crate::secret::{self, Seal, Secret};
 use crate::store;
 
@@ -177,7 +177,7 @@ impl Sessions {
         self.store.put(&name, &record, live.moments().expires_at).await?;
         self.cache.seats.keep(key, live.id().clone()).await;
         let token = self.ring.sign(&seat, Place::Host(host)).await?;
-        Ok(Some(self.jar.set(Kind::Session, &token, self.lifetime)))
+        Ok(Some(self.jar.set(Kind::Session, &token, self.lifetime.saturating_add(KEPT_LONGER))))
     }
 }
 

@@ -396,6 +396,8 @@ mod tests {
             "linkgate_sign_ins_total{event=\"code_sent\"} 0".to_owned(),
             "linkgate_sign_ins_total{event=\"failed\"} 0".to_owned(),
             "linkgate_sign_ins_total{event=\"not_sent\"} 0".to_owned(),
+            "linkgate_sign_ins_total{event=\"number_right\"} 0".to_owned(),
+            "linkgate_sign_ins_total{event=\"number_wrong\"} 0".to_owned(),
             "linkgate_sign_ins_total{event=\"redeemed\"} 0".to_owned(),
             "linkgate_sign_ins_total{event=\"refused\"} 0".to_owned(),
             "linkgate_sign_ins_total{event=\"sent\"} 0".to_owned(),

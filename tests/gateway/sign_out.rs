@@ -170,7 +170,7 @@ async fn over_https_cookies_are_bound_to_the_host_when_set_and_when_cleared() {
     assert_eq!(
         landed.set_cookies(),
         [
-            format!("__Host-linkgate={session}; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=604800"),
+            format!("__Host-linkgate={session}; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=691200"),
             "__Host-linkgate-rounds=1; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60".to_owned(),
             "__Host-linkgate-browser=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0".to_owned(),
         ]
