@@ -276,7 +276,7 @@ fn table(count: usize) -> Table {
 
 fn pass(table: &Table, host: &str, facts: &Facts<'_>, live: &Arc<Live>) -> Pass {
     let FoundRoute::Route(route) = table.find(host, facts.path, facts.method) else { panic!("there is a route") };
-    match decide(route, facts, Some(Visitor::Session(Arc::clone(live)))) {
+    match decide(route, facts, Some(Visitor::Session(Arc::clone(live))), None) {
         Verdict::Pass(pass) => pass,
         Verdict::SignIn | Verdict::StepUp(..) | Verdict::Refuse(_) => panic!("the visitor may pass"),
     }

@@ -37,5 +37,5 @@ pub fn table(routes: impl IntoIterator<Item = Value>) -> Result<Table, serde_jso
 pub fn stranger_at(route: &Arc<Route>) -> Verdict {
     let path = CanonicalPath::parse(format!("{}/", route.path).as_bytes()).expect("a canonical path");
     let facts = Facts { method: &http::Method::GET, path: &path, client: [192, 0, 2, 1].into(), now: NOW };
-    decide(route, &facts, None)
+    decide(route, &facts, None, None)
 }

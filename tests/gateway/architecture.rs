@@ -29,7 +29,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("issuer", "agent clock identity origin pages pem secret setting store telemetry"),
     ("mosaic", "clock identity secret setting telemetry"),
     ("personal_token", "clock identity secret setting store"),
-    ("grant", "cache clock identity secret setting store"),
+    ("grant", "cache clock identity secret store"),
     ("session", "agent cache clock identity mosaic secret setting store"),
     ("credential", "cache clock identity mosaic personal_token secret session store"),
     ("assertion", "clock credential identity origin secret setting store"),
