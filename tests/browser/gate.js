@@ -74,7 +74,7 @@ ${MANY_LINKS}`,
 [sign_in]
 ${MANY_LINKS}
 [session]
-lifetime = "2s"`,
+lifetime = "5s"`,
   scarce: () => `${ISSUER}
 [sign_in]
 links_per_mailbox = 1
