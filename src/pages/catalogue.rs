@@ -29,9 +29,15 @@ pub(super) struct Catalogue {
 impl Catalogue {
     /// The languages that are compiled in.
     pub(super) fn embedded() -> Result<Self, Error> {
+        // They never change, and reading them takes longer than all else about pages.
+        static READ: OnceLock<BTreeMap<Language, BTreeMap<String, String>>> = OnceLock::new();
+        if let Some(languages) = READ.get() {
+            return Ok(Self { languages: languages.clone(), missing: AtomicU64::new(0), metrics: OnceLock::new() });
+        }
         let catalogue = Self::read(SOURCES)?;
         #[cfg(test)]
         let catalogue = tests::with_pseudo_languages(catalogue);
+        READ.get_or_init(|| catalogue.languages.clone());
         Ok(catalogue)
     }
 
