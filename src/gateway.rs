@@ -44,7 +44,7 @@ mod waiting;
 pub use alone::{RunningIssuer, start_issuer, start_issuer_with};
 use embedded::Embedded;
 use front::Front;
-use parts::{Ground, Parts, listen_for_grants};
+use parts::{Ground, Parts, keep_listening};
 pub use reload::{NotReloaded, Reloaded};
 pub use sockets::{Sockets, Unshared};
 
@@ -271,7 +271,11 @@ async fn start_on(sockets: Sockets, config: &Config, clock: Clock, store: Shared
     let admin =
         Admin { readiness: readiness.clone(), metrics: Arc::clone(&metrics), hosts: config.admin.hosts.clone() };
     let mut helpers = vec![serve(admin_listener, admin::router(admin), leaving.clone()), noting];
-    helpers.push(tokio::spawn(listen_for_grants(grants, closing.clone())));
+    let listen_for_grants = move || {
+        let grants = Arc::clone(&grants);
+        async move { grants.listen().await }
+    };
+    helpers.push(tokio::spawn(keep_listening("grants", listen_for_grants, closing.clone())));
     let issuer_address = embedded.as_ref().map(Embedded::address);
     let open_issuer_address = embedded.as_ref().and_then(Embedded::open_address);
     let mailing = embedded.map(|embedded| {

@@ -35,7 +35,7 @@ use crate::proxy::upstream::url::UpstreamUrl;
 use crate::proxy::{Site, Terms, refusal, tls};
 use crate::session::cookie::Jar;
 use crate::session::{self, Admission, Chain, Sessions};
-use crate::store::Shared;
+use crate::store::{self, Shared};
 use crate::telemetry::Metrics;
 
 /// What stays as long as the program runs.
@@ -298,12 +298,19 @@ impl Ground {
 
     /// Sessions that are replaced hear of nothing any more. Only requests that had begun still ask them.
     fn listen_for_ends(&self, sessions: &Arc<Sessions>) -> Arc<Background> {
-        Background::spawn(listen_for_ends(Arc::clone(sessions), self.closing.clone()))
+        let sessions = Arc::clone(sessions);
+        let listen = move || Arc::clone(&sessions).listen();
+        Background::spawn(keep_listening("sessions", listen, self.closing.clone()))
     }
 
     /// Likewise for credentials.
     fn listen_for_revocations(&self, credentials: &Arc<Credentials>) -> Arc<Background> {
-        Background::spawn(listen_for_revocations(Arc::clone(credentials), self.closing.clone()))
+        let credentials = Arc::clone(credentials);
+        let listen = move || {
+            let credentials = Arc::clone(&credentials);
+            async move { credentials.listen().await }
+        };
+        Background::spawn(keep_listening("personal tokens", listen, self.closing.clone()))
     }
 
     fn watch_readiness(&self, mosaic: &Mosaic) -> Arc<Background> {
@@ -385,44 +392,20 @@ fn options(config: &Config) -> portal::Options {
     }
 }
 
-/// Hears of sessions that others ended; without the store that waits, and what is in memory is soon not believed.
-async fn listen_for_ends(sessions: Arc<Sessions>, mut stopping: watch::Receiver<bool>) {
+/// Hears of what other instances did to `what`, until told to stop; without the store that waits, and what is in memory is
+/// soon not believed.
+pub(super) async fn keep_listening<F, Heard>(what: &'static str, listen: F, mut stopping: watch::Receiver<bool>)
+where
+    F: Fn() -> Heard,
+    Heard: Future<Output = Result<(), store::Error>>,
+{
     loop {
-        let listening = Arc::clone(&sessions).listen();
         let heard = tokio::select! {
-            heard = listening => heard,
+            heard = listen() => heard,
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
         if let Err(error) = heard {
-            tracing::debug!(error = %Chain(&error), "failed to listen for ended sessions");
-        }
-        tokio::time::sleep(RETRY).await;
-    }
-}
-
-/// Likewise for personal tokens that others revoked.
-async fn listen_for_revocations(credentials: Arc<Credentials>, mut stopping: watch::Receiver<bool>) {
-    loop {
-        let heard = tokio::select! {
-            heard = credentials.listen() => heard,
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-        };
-        if let Err(error) = heard {
-            tracing::debug!(error = %Chain(&error), "failed to listen for revoked tokens");
-        }
-        tokio::time::sleep(RETRY).await;
-    }
-}
-
-/// Likewise for grants that were given or ended elsewhere.
-pub(super) async fn listen_for_grants(grants: Arc<Grants>, mut stopping: watch::Receiver<bool>) {
-    loop {
-        let heard = tokio::select! {
-            heard = grants.listen() => heard,
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-        };
-        if let Err(error) = heard {
-            tracing::debug!(error = %Chain(&error), "failed to listen for grants");
+            tracing::debug!(what, error = %Chain(&error), "failed to listen for what others did");
         }
         tokio::time::sleep(RETRY).await;
     }
