@@ -254,6 +254,7 @@ async fn start_on(sockets: Sockets, config: &Config, clock: Clock, store: Shared
         upstreams: Upstreams::new(clock.clone(), Arc::clone(&metrics), closing.clone()),
         closing: closing.clone(),
         issuer: embedded.as_ref().map(|embedded| (embedded.connection(), embedded.pages())),
+        post: embedded.as_ref().map(Embedded::post),
     };
     sockets.close_unused();
     let parts = Parts::new(&ground, config, pages)?;

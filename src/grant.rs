@@ -1,7 +1,7 @@
 //! Grants: one address may pass one route until a moment, because an owner of the route or the operator said so.
 //!
 //! A grant is as good as an allow rule that names the address. It ends by itself, and whoever ends it sooner is heard by
-//! every instance. Who may be asked for one, and by whom, is the portal's.
+//! every instance. What is asked for and not answered yet is in `request`; who is asked is the portal's.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::identity::EmailAddress;
 use crate::secret::{base64url, from_base64url, sha256};
 use crate::store::{self, Announcement, Shared};
+
+pub mod request;
 
 /// What is known of a grant, or that there is none, is believed this long before the store is asked again: what bounds
 /// the end of one that no announcement reached.
@@ -43,11 +45,13 @@ impl Key {
         self.0.iter().take(ID_BYTES).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn to_text(self) -> String {
+    /// As links have it.
+    pub fn to_text(self) -> String {
         base64url(&self.0)
     }
 
-    fn from_text(text: &str) -> Option<Self> {
+    /// The key of that text, if it is one.
+    pub fn from_text(text: &str) -> Option<Self> {
         from_base64url(text)?.try_into().ok().map(Self)
     }
 }
@@ -203,7 +207,11 @@ impl Grants {
         Ok(())
     }
 
-    async fn read(&self, key: Key) -> Result<Option<Grant>, store::Error> {
+    /// The grant of a key, as the store has it.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn read(&self, key: Key) -> Result<Option<Grant>, store::Error> {
         let name = record_name(key);
         let Some(record) = self.store.get(&name).await? else { return Ok(None) };
         serde_json::from_slice(&record).map(Some).map_err(|_| store::Error::Corrupt(name))

@@ -26,7 +26,7 @@ mod views;
 
 pub use assets::Asset;
 pub use language::{Language, Reader, UnknownLanguage};
-pub use letters::{Invitation, Letter};
+pub use letters::{AccessAnswered, AccessAsked, Invitation, Letter};
 pub use mail_domains::{Webmail, suggestion};
 pub use mail_texts::{MailFacts, MailTexts};
 pub use messages::Messages;
@@ -99,6 +99,9 @@ const TEMPLATES: &[(&str, &str)] = embedded![
     "sign_in_stopped.html",
     "already_signed_in.html",
     "no_access.html",
+    "asked_for_access.html",
+    "access_request.html",
+    "access_request_gone.html",
     "not_admitted.html",
     "problem.html",
     "sign_in_unavailable.html",

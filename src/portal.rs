@@ -27,6 +27,7 @@ use crate::store::Shared;
 use crate::telemetry::Metrics;
 
 mod account;
+pub mod access;
 mod admission;
 pub mod answer;
 mod callback;
@@ -51,6 +52,7 @@ mod throttle;
 pub mod visit;
 
 use answer::{Failure, Refusal, Refuser};
+use access::Access;
 use organization::Organizations;
 use throttle::Throttle;
 pub use visit::Visit;
@@ -68,6 +70,8 @@ pub struct Parts {
     /// The names of the routes that take them.
     pub token_routes: Vec<String>,
     /// The store, for attempts and budgets.
+    /// What asking for access takes, where a route has owners.
+    pub access: Option<Access>,
     pub store: Shared,
     /// What upstreams can check about a visitor.
     pub assertions: Arc<Assertions>,
@@ -113,6 +117,7 @@ pub struct Portal {
     personal_tokens: Arc<PersonalTokens>,
     token_routes: Vec<String>,
     devices: Devices,
+    access: Option<Access>,
     store: Shared,
     attempts: Attempts,
     throttle: Throttle,
@@ -146,6 +151,7 @@ impl Portal {
             personal_tokens: parts.personal_tokens,
             token_routes: parts.token_routes,
             store: parts.store,
+            access: parts.access,
             assertions: parts.assertions,
             mosaic: parts.mosaic,
             clock: parts.clock,
@@ -170,6 +176,7 @@ impl Portal {
             .route(language::PATH, get(language::choose))
             .route(return_to::ACCOUNT, get(account::elsewhere))
             .route(return_to::DEVICE, get(device::elsewhere))
+            .route(return_to::ACCESS, get(access::asked).post(access::ask))
             .route(device::CODE, post(device::elsewhere))
             .route(device::TOKEN, post(device::elsewhere))
             .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
@@ -198,6 +205,8 @@ impl Portal {
             .route(language::PATH, get(language::choose))
             .route(return_to::ACCOUNT, get(account::page).post(account::change))
             .route(return_to::DEVICE, get(device::page).post(device::decide))
+            .route(return_to::ACCESS, get(access::asked).post(access::ask))
+            .route(&format!("{}/{{key}}", return_to::ACCESS), get(access::page).post(access::answer))
             .route(device::CODE, post(device::begin))
             .route(device::TOKEN, post(device::token))
             .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))

@@ -1,7 +1,7 @@
 //! What is made from a configuration, and made anew where another configuration has it otherwise. What a part has in
 //! memory is kept as long as what it is made of stays the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Router;
@@ -17,14 +17,17 @@ use crate::clock::Clock;
 use crate::config::{Change, Config};
 use crate::credential::{self, Credentials};
 use crate::grant::Grants;
+use crate::grant::request::Requests;
 use crate::identity::headers::Plan;
-use crate::identity::{ClaimPath, IdentifierKind};
+use crate::identity::{ClaimPath, EmailAddress, IdentifierKind};
 use crate::mosaic::{ClaimsRequest, Connection, EmailTemplate, Mosaic};
 use crate::origin::Hosts;
 use crate::pages::Pages;
 use crate::personal_token::PersonalTokens;
+use crate::portal::access::{Access, Owned};
 use crate::portal::debug::Explain;
 use crate::portal::organization::Organizations;
+use crate::portal::post::Post;
 use crate::portal::{self, Portal};
 use crate::proxy::access::Rule;
 use crate::proxy::headers::Managed;
@@ -54,6 +57,8 @@ pub(super) struct Ground {
     pub(super) closing: watch::Receiver<bool>,
     /// How the built-in issuer is called, and its pages, with one.
     pub(super) issuer: Option<(Connection, Router)>,
+    /// What carries mails, with one.
+    pub(super) post: Option<Arc<dyn Post>>,
 }
 
 /// The parts that serve requests.
@@ -280,6 +285,7 @@ impl Ground {
         Ok(Portal::new(portal::Parts {
             personal_tokens: self.personal_tokens(config),
             token_routes: token_routes(config),
+            access: self.access(config),
             hosts: hosts_of(config),
             pages: Arc::clone(pages),
             sessions: Arc::clone(sessions),
@@ -294,6 +300,13 @@ impl Ground {
             tasks: self.tasks.clone(),
             debug: debug.map(|page| Arc::new(page) as Arc<dyn Explain>),
         }))
+    }
+
+    /// What asking for access takes, where a route has owners and there is a way to write to them.
+    fn access(&self, config: &Config) -> Option<Access> {
+        let (owned, post) = (owned_routes(config), self.post.clone()?);
+        let requests = Requests::new(Arc::clone(&self.store), self.clock.clone());
+        (!owned.is_empty()).then(|| Access { owned, requests, grants: Arc::clone(&self.grants), post })
     }
 
     /// Sessions that are replaced hear of nothing any more. Only requests that had begun still ask them.
@@ -349,6 +362,17 @@ fn token_routes(config: &Config) -> Vec<String> {
     let routes = config.route.iter().filter(|route| route.bearer);
     let names: BTreeSet<String> = routes.map(|route| route.name(&config.public_url.host)).collect();
     names.into_iter().collect()
+}
+
+/// The routes that have owners. Routes of one name, which differ in their methods, are one to them.
+fn owned_routes(config: &Config) -> Vec<Owned> {
+    let mut owned: BTreeMap<String, Vec<EmailAddress>> = BTreeMap::new();
+    for route in config.route.iter().filter(|route| !route.owners.is_empty()) {
+        let owners = owned.entry(route.name(&config.public_url.host)).or_default();
+        let others: Vec<_> = route.owners.iter().filter(|owner| !owners.contains(owner)).cloned().collect();
+        owners.extend(others);
+    }
+    owned.into_iter().map(|(route, owners)| Owned { route, owners }).collect()
 }
 
 /// Every host that is served.

@@ -204,7 +204,7 @@ impl Inner {
     /// Has a mail sent that the gateway wrote, unless that does not work until `until`.
     pub(super) async fn post(&self, to: &EmailAddress, letter: Letter, until: Timestamp) -> Result<(), Refusal> {
         let Letter { language, subject, text, html, link } = letter;
-        let (to, link, sent_at) = (to.to_string(), Some(link), self.clock.now());
+        let (to, sent_at) = (to.to_string(), self.clock.now());
         let mail =
             Mail { to, language, subject, text, html, sender: None, link, code: None, sent_at, expires_at: until };
         self.deliver(mail).await

@@ -19,8 +19,8 @@ pub struct Letter {
     pub text: String,
     /// The HTML part.
     pub html: String,
-    /// The first link.
-    pub link: String,
+    /// The first link, where there is one.
+    pub link: Option<String>,
 }
 
 /// What an invitation says.
@@ -32,6 +32,30 @@ pub struct Invitation<'a> {
     pub link: &'a str,
     /// When the invited may pass no more.
     pub until: Timestamp,
+}
+
+/// What the owners of a route are asked.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessAsked<'a> {
+    /// Who would like to pass.
+    pub address: &'a str,
+    /// The route, by host and path.
+    pub route: &'a str,
+    /// When they asked.
+    pub at: Timestamp,
+    /// Where it is answered: for an hour, for a day, always, not at all.
+    pub links: &'a [String; 4],
+}
+
+/// What somebody who asked is told, where the answer is not no.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessAnswered<'a> {
+    /// The route, by host and path.
+    pub route: &'a str,
+    /// The page that they asked for.
+    pub link: &'a str,
+    /// When they may pass no more; nothing where that does not end by itself.
+    pub until: Option<Timestamp>,
 }
 
 /// A link, with the words on it.
@@ -65,6 +89,41 @@ impl Pages {
         )
     }
 
+    /// The mail to an owner of a route for which somebody asks.
+    pub fn access_asked(&self, AccessAsked { address, route, at, links }: AccessAsked<'_>) -> Letter {
+        let values = self.values(&[("address", address), ("route", route), ("time", &moment(at))]);
+        let say = |key: &str| self.say(key, &values);
+        let words = ["letter.access_hour", "letter.access_day", "letter.access_always", "letter.access_no"];
+        let links: Vec<Link<'_>> =
+            words.iter().zip(links).map(|(words, url)| Link { words: say(words), url }).collect();
+        self.letter(
+            say("letter.access_asked"),
+            &[say("letter.access_asked_who"), say("letter.access_asked_how")],
+            &links,
+            &[say("letter.access_asked_else")],
+        )
+    }
+
+    /// The mail to somebody whom an owner lets in.
+    pub fn access_given(&self, AccessAnswered { route, link, until }: AccessAnswered<'_>) -> Letter {
+        let until = until.map(moment);
+        let values = self.values(&[("route", route), ("until", until.as_deref().unwrap_or_default())]);
+        let line = if until.is_some() { "letter.access_given_until" } else { "letter.access_given_always" };
+        let links = [Link { words: self.say("letter.invitation_link", &values), url: link }];
+        self.letter(self.say("letter.access_given", &values), &[self.say(line, &values)], &links, &[])
+    }
+
+    /// The mail to somebody whom an owner does not let in.
+    pub fn access_refused(&self, route: &str) -> Letter {
+        let values = self.values(&[("route", route)]);
+        self.letter(
+            self.say("letter.access_refused", &values),
+            &[self.say("letter.access_refused_text", &values)],
+            &[],
+            &[],
+        )
+    }
+
     fn say(&self, key: &str, values: &[(String, String)]) -> String {
         let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         self.messages().say(self.default, key, &values)
@@ -87,7 +146,7 @@ impl Pages {
         let written = links.iter().map(|link| format!("{}:\n{}", link.words, link.url));
         let parts = [subject.clone()].into_iter().chain(lines.iter().cloned()).chain(written);
         let parts: Vec<String> = parts.chain(last.iter().copied().cloned()).collect();
-        let link = links.first().map(|link| link.url.to_owned()).unwrap_or_default();
+        let link = links.first().map(|link| link.url.to_owned());
         Letter { language: self.default, subject, text: format!("{}\n", parts.join("\n\n")), html, link }
     }
 }
@@ -130,7 +189,7 @@ mod tests {
         let until = Timestamp::from_unix_seconds(1_767_262_830);
         let letter = pages().invitation(Invitation { route, link, until });
         assert_eq!(letter.subject, "You are invited to app.example.com/wiki");
-        assert_eq!(letter.link, link);
+        assert_eq!(letter.link.as_deref(), Some(link));
         for part in [&letter.text, &letter.html] {
             for fact in [route, link, "2026-01-01 10:20 (UTC)", "help@example.com"] {
                 assert!(part.contains(fact), "{fact} in {part}");

@@ -174,11 +174,28 @@ fn all_in(language: Language, pages: &Pages, text: &str) -> Vec<(String, String)
     for reason in [None, Some("denied"), Some("not_named"), Some("network"), Some("hours")] {
         for said in [None, Some(text())] {
             let state = format!("no access, {reason:?}, {}", if said.is_some() { "text" } else { "no text" });
-            let view = NoAccess { address: Some(text()), csrf: text(), return_to: text(), reason, text: said };
+            let (address, ask) = (Some(text()), None);
+            let view = NoAccess { address, csrf: text(), return_to: text(), reason, text: said, ask };
             add(&state, pages.show(&view, frame));
+            add(&format!("{state}, ask"), pages.show(&NoAccess { ask: Some(text()), ..view.clone() }, frame));
             add(&format!("{state}, signed out"), pages.show(&NoAccess { address: None, ..view }, frame));
         }
     }
+    for refused in [false, true] {
+        add(&format!("asked for access, {refused}"), pages.show(&AskedForAccess { refused, return_to: text() }, frame));
+    }
+    for state in [
+        AccessRequestState::Open { asked_at: NOW, chosen: None },
+        AccessRequestState::Open { asked_at: NOW, chosen: Some("day") },
+        AccessRequestState::Refused { by: text(), at: NOW },
+        AccessRequestState::Granted { by: text(), until: None },
+        AccessRequestState::Granted { by: text(), until: Some(later) },
+    ] {
+        let name = format!("access request, {state:.9?}");
+        let view = AccessRequest { csrf: text(), key: text(), address: text(), route: text(), state };
+        add(&name, pages.show(&view, frame));
+    }
+    add("access request, gone", pages.show(&AccessRequestGone {}, frame));
     add("not admitted", pages.show(&NotAdmitted {}, frame));
     for (kind, status) in [(ProblemKind::Own, 500), (ProblemKind::Upstream, 502), (ProblemKind::Unavailable, 503)] {
         add(&format!("problem, {kind:?}"), pages.show(&Problem { kind, status }, frame));
@@ -462,6 +479,8 @@ fn pages_link_to_no_scheme_but_the_webs() {
             assert!(!page.contains(&format!("href=\"{target}")), "{state}");
         }
     }
+                "action=\"/.linkgate/access\"",
+                "action=\"/.linkgate/access/token\"",
 }
 
 #[test]

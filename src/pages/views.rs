@@ -4,11 +4,15 @@
 
 use serde::{Serialize, Serializer};
 
+mod asking;
+
 use super::View;
 use super::mail_domains::Webmail;
 use crate::clock::Timestamp;
 use crate::identity::{EmailAddress, IdentifierKind};
 use crate::setting::Span;
+
+pub use asking::*;
 
 /// Ties each view to its template.
 macro_rules! views {
@@ -50,6 +54,9 @@ views! {
     DebugPage => "debug.html",
     Account => "account.html",
     Device => "device.html",
+    AskedForAccess => "asked_for_access.html",
+    AccessRequest => "access_request.html",
+    AccessRequestGone => "access_request_gone.html",
 }
 
 /// The sign-in page: asks for an address.
@@ -295,6 +302,8 @@ pub struct NoAccess {
     pub reason: Option<&'static str>,
     /// The operator's words on why, and what to do.
     pub text: Option<String>,
+    /// The route whose owners can be asked for access, where they can.
+    pub ask: Option<String>,
 }
 
 /// 403: proved who they are, and may not sign in.

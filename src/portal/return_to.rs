@@ -3,6 +3,7 @@
 use url::{Url, form_urlencoded};
 
 use crate::origin::{Hosts, Origin};
+use crate::session::attempt::is_token;
 
 /// The prefix of everything that is the gateway's own.
 pub const OWN_PREFIX: &str = "/.linkgate";
@@ -10,6 +11,8 @@ pub const OWN_PREFIX: &str = "/.linkgate";
 pub const ACCOUNT: &str = "/.linkgate/account";
 /// The page where a visitor lets a terminal in.
 pub const DEVICE: &str = "/.linkgate/device";
+/// Asking the owners of a route for access; below it are the pages on which they answer.
+pub const ACCESS: &str = "/.linkgate/access";
 /// The longest path of a return target.
 pub const MOST_BYTES: usize = 2048;
 /// What an absolute URL may have beside that: scheme, host and port.
@@ -47,7 +50,7 @@ pub fn page(text: &str, visited: &Origin) -> String {
 fn parse(text: &str, visited: &Origin, hosts: &Hosts) -> Option<String> {
     let (target, origin) = read(text, visited, hosts)?;
     let path = target.path();
-    if (is_own(path) && ![ACCOUNT, DEVICE].contains(&path)) || is_fetched(path) {
+    if (is_own(path) && !is_visited(path)) || is_fetched(path) {
         return None;
     }
     Some(written(&target, &origin, visited))
@@ -92,6 +95,12 @@ fn is_own(path: &str) -> bool {
     let (path, _) = form_urlencoded::parse(path.as_bytes()).next().unwrap_or_default();
     let path = path.to_ascii_lowercase();
     path.strip_prefix(OWN_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ';']))
+}
+
+/// Whether a path is one of the gateway's own pages that visitors go on to.
+fn is_visited(path: &str) -> bool {
+    let request = path.strip_prefix(ACCESS).and_then(|rest| rest.strip_prefix('/'));
+    [ACCOUNT, DEVICE].contains(&path) || request.is_some_and(is_token)
 }
 
 fn is_fetched(path: &str) -> bool {

@@ -78,6 +78,14 @@ impl Objected {
         self.objection.rule
     }
 
+    /// Whether the visitor can ask the owners of the route for a grant: it is a person with an address of their own, and
+    /// one more rule would let them pass.
+    pub(super) fn may_ask(&self) -> bool {
+        let is_known =
+            self.visitor().is_some_and(|it| it.session().is_some() && it.identity().proven_address().is_some());
+        self.route.has_owners && is_known && self.objection.reason.yields_to_grants()
+    }
+
     pub(super) const fn visitor(&self) -> Option<&Visitor> {
         self.visitor.as_ref()
     }

@@ -97,6 +97,7 @@ impl Refused<'_> {
             return_to: self.return_to(),
             reason: told.reason.map(Reason::code),
             text: told.text.map(str::to_owned),
+            ask: objected.may_ask().then(|| objected.route().to_owned()),
         });
         *page.status_mut() = Refusal::NoAccess.status();
         page

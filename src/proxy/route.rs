@@ -12,6 +12,7 @@ use super::upstream::setting::{Balance, HealthSetting, Servers, TlsSetting};
 use super::upstream::tls::{BadTls, Tls};
 use super::upstream::url::UpstreamUrl;
 use super::upstream::{Definition, Upstream, Upstreams};
+use crate::identity::EmailAddress;
 use crate::origin::Origin;
 use crate::setting::{self, Span};
 
@@ -92,6 +93,9 @@ pub struct Config {
     /// Who may not pass, whatever `allow` says: whom any of the rules fits.
     #[serde(default, deserialize_with = "setting::tables")]
     pub deny: Vec<Rule>,
+    /// Whom visitors who may not pass can ask for a grant.
+    #[serde(default)]
+    pub owners: Vec<EmailAddress>,
     /// What comes of it when the rules object to a visitor.
     #[serde(default)]
     pub mode: Mode,
@@ -198,6 +202,8 @@ pub struct Route {
     pub rewrite: PathRewrite,
     /// The `Host` that the upstream gets.
     pub host_header: HostHeader,
+    /// Whether it has owners, whom visitors can ask for a grant.
+    pub has_owners: bool,
     /// Whether programs may show a token in place of a cookie.
     pub bearer: bool,
     /// What is said to pages of other sites, where the gateway says it.
@@ -225,6 +231,7 @@ impl Route {
         Ok(Self {
             number,
             is_forwarded_elsewhere,
+            has_owners: !config.owners.is_empty(),
             bearer: config.bearer,
             cors: config.cors.as_ref().map(Cors::new),
             name: name(&host.to_string(), &path),

@@ -23,6 +23,7 @@ pub struct Metrics {
     open_streams: IntGaugeVec,
     streams_ended: IntCounterVec,
     rules_refused: IntCounterVec,
+    access_requests: IntCounterVec,
     rules_observed: IntCounterVec,
     sign_ins: IntCounterVec,
     mails: IntCounterVec,
@@ -62,6 +63,9 @@ const STREAM_ENDS: &[&str] = &["closed", "signed_out", "no_access", "too_old"];
 /// What becomes of a mail of the built-in issuer.
 const MAIL_OUTCOMES: &[&str] = &["sent", "retried", "refused", "expired"];
 
+/// What becomes of asking for access.
+const ACCESS_EVENTS: &[&str] = &["asked", "granted", "refused"];
+
 /// In seconds: from a page of our own to the longest wait for an upstream.
 const BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
@@ -89,6 +93,10 @@ impl Metrics {
         let rules_observed = Opts::new(
             "linkgate_rules_observed_total",
             "Requests that passed and that the rules of their route would have kept out, by route and why.",
+        );
+        let access_requests = Opts::new(
+            "linkgate_access_requests_total",
+            "Requests to the owners of routes for access, by what happened.",
         );
         let sign_ins = Opts::new("linkgate_sign_ins_total", "Steps of signing in and out, by what happened.");
         let mails = Opts::new("linkgate_issuer_mails_total", "Attempts to deliver the issuer's mails, by outcome.");
@@ -138,6 +146,7 @@ impl Metrics {
             open_streams: IntGaugeVec::new(open_streams, &["kind"])?,
             streams_ended: IntCounterVec::new(streams_ended, &["kind", "reason"])?,
             rules_refused: IntCounterVec::new(rules_refused, &["route", "reason"])?,
+            access_requests: IntCounterVec::new(access_requests, &["event"])?,
             rules_observed: IntCounterVec::new(rules_observed, &["route", "reason"])?,
             sign_ins: IntCounterVec::new(sign_ins, &["event"])?,
             mails: IntCounterVec::new(mails, &["outcome"])?,
@@ -158,6 +167,9 @@ impl Metrics {
         for event in SIGN_IN_EVENTS {
             metrics.sign_ins.get_metric_with_label_values(&[event])?;
         }
+        for event in ACCESS_EVENTS {
+            metrics.access_requests.get_metric_with_label_values(&[event])?;
+        }
         for outcome in MAIL_OUTCOMES {
             metrics.mails.get_metric_with_label_values(&[outcome])?;
         }
@@ -174,6 +186,7 @@ impl Metrics {
         registry.register(Box::new(metrics.open_streams.clone()))?;
         registry.register(Box::new(metrics.streams_ended.clone()))?;
         registry.register(Box::new(metrics.rules_refused.clone()))?;
+        registry.register(Box::new(metrics.access_requests.clone()))?;
         registry.register(Box::new(metrics.rules_observed.clone()))?;
         registry.register(Box::new(metrics.sign_ins.clone()))?;
         registry.register(Box::new(metrics.mails.clone()))?;
@@ -225,6 +238,11 @@ impl Metrics {
     /// A step of signing in or out: `asked`, `sent`, `code_sent`, `not_sent`, `failed`, `redeemed`, `refused` or `signed_out`.
     pub fn sign_in(&self, event: &'static str) {
         self.sign_ins.with_label_values(&[event]).inc();
+    }
+
+    /// A request for access: `asked`, `granted` or `refused`.
+    pub fn access_request(&self, event: &'static str) {
+        self.access_requests.with_label_values(&[event]).inc();
     }
 
     /// Shows a language from the start, so that the first message that it lacks is a step up from zero.
@@ -382,6 +400,9 @@ mod tests {
         let version = env!("CARGO_PKG_VERSION");
         let expected = [
             "linkgate_access_lines_left_out_total 0".to_owned(),
+            "linkgate_access_requests_total{event=\"asked\"} 0".to_owned(),
+            "linkgate_access_requests_total{event=\"granted\"} 0".to_owned(),
+            "linkgate_access_requests_total{event=\"refused\"} 0".to_owned(),
             format!("linkgate_build_info{{version=\"{version}\"}} 1"),
             "linkgate_config_last_reload_success_timestamp_seconds 0".to_owned(),
             "linkgate_config_last_reload_successful 0".to_owned(),

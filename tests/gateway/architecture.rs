@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("assertion", "clock credential identity origin secret setting store"),
     (
         "portal",
-        "agent assertion clock identity mosaic origin pages personal_token secret session setting store telemetry",
+        "agent assertion clock grant identity mosaic origin pages personal_token secret session setting store telemetry",
     ),
     ("proxy", "assertion clock credential grant identity origin pages pem portal secret session setting telemetry"),
     (

@@ -89,12 +89,17 @@ impl Traveller {
     /// Presses "Sign out" on the page of `host`.
     async fn sign_out(&mut self, host: &str) -> Answer {
         let (_, page) = self.open(&format!("http://{host}/.linkgate/sign-out")).await;
+        self.post(host, "/.linkgate/sign-out", &[("csrf", &page.field("csrf"))]).await
+    }
+
+    /// Sends a form to `host` from a page of it.
+    pub(crate) async fn post(&mut self, host: &str, path: &str, form: &[(&str, &str)]) -> Answer {
         self.visitor.host = host.to_owned();
         self.visitor.jar = self.jars.remove(host).unwrap_or_default();
         let origin = format!("http://{host}");
         let fields = [("origin", origin.as_str()), ("content-type", "application/x-www-form-urlencoded")];
-        let body = format!("csrf={}", page.field("csrf"));
-        let answer = self.visitor.send(Method::POST, "/.linkgate/sign-out", &fields, &body).await;
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let answer = self.visitor.send(Method::POST, path, &fields, &body).await;
         self.jars.insert(host.to_owned(), std::mem::take(&mut self.visitor.jar));
         answer
     }

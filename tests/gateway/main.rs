@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails, and says where")]
 
 mod access;
+mod access_requests;
 mod architecture;
 mod asking;
 mod assertions;

@@ -20,6 +20,7 @@ impl Check<'_> {
         self.whole_site(route, config);
         self.allow(&format!("{route}.allow"), config);
         self.deny(&format!("{route}.deny"), config);
+        self.asking(&format!("{route}.owners"), config);
         self.public(route, config);
         self.text(&format!("{route}.no_access_text"), config.no_access_text.as_deref());
         if config.mode == Mode::Observe {
@@ -77,6 +78,29 @@ impl Check<'_> {
                 self.refuse(&key, message, "keep to `networks` and `hours`, or let the route ask for a sign-in");
             }
             self.rule(&key, rule, Effect::Deny);
+        }
+    }
+
+    /// Owners are written to by the built-in issuer, about visitors whom `allow` does not name.
+    fn asking(&mut self, key: &str, config: &Config) {
+        const MOST: usize = 10;
+        if config.owners.is_empty() {
+            return;
+        }
+        if config.allow.is_none() {
+            let hint = "add `allow` rules, or take it out";
+            self.refuse(key, "can be asked for nothing: without `allow`, whoever is signed in passes", hint);
+        }
+        if self.settings.mosaic.is_some() {
+            let hint = "take it out, and name whom to ask in `theme.contact` or `no_access_text`";
+            self.refuse(key, "cannot be written to: with Mosaic, linkgate sends no mail of its own", hint);
+        }
+        if config.owners.len() > MOST {
+            self.refuse(
+                key,
+                format!("are {}, and at most {MOST} can be", config.owners.len()),
+                "name a shared mailbox",
+            );
         }
     }
 

@@ -631,6 +631,22 @@ gateway.toml:9:18: route[0].no_access_text: must be 1 to 300 characters on one l
 }
 
 #[test]
+fn owners_can_be_asked_for_something_and_be_written_to() {
+    check_after(
+        r#"owners = ["ada@example.com"]
+"#,
+        r#"gateway.toml:8:10: route[0].owners: can be asked for nothing: without `allow`, whoever is signed in passes
+  hint: add `allow` rules, or take it out"#,
+    );
+    let many: Vec<String> = (0..11).map(|number| format!("\"a{number}@example.com\"")).collect();
+    let many = many.join(", ");
+    check_after(
+        &format!("allow = {{ groups = [\"staff\"] }}\nowners = [{many}]\n"),
+        "gateway.toml:9:10: route[0].owners: are 11, and at most 10 can be\n  hint: name a shared mailbox",
+    );
+}
+
+#[test]
 fn public_parts_open_what_they_say_and_no_more() {
     check_after(
         r#"path = "/app"
