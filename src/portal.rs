@@ -12,6 +12,7 @@ use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode, header};
 use tokio_util::task::TaskTracker;
 
+use crate::agent::Agent;
 use crate::assertion::Assertions;
 use crate::clock::Clock;
 use crate::identity::{AddressRule, EmailAddress};
@@ -20,14 +21,14 @@ use crate::origin::{Hosts, Origin};
 use crate::pages::Pages;
 use crate::personal_token::PersonalTokens;
 use crate::personal_token::device::Devices;
-use crate::session::Sessions;
 use crate::session::attempt::{Attempts, is_token};
 use crate::session::cookie::{Jar, Kind};
+use crate::session::{Sessions, Whence};
 use crate::store::Shared;
 use crate::telemetry::Metrics;
 
-mod account;
 pub mod access;
+mod account;
 mod admission;
 pub mod answer;
 mod callback;
@@ -51,8 +52,8 @@ mod silent;
 mod throttle;
 pub mod visit;
 
-use answer::{Failure, Refusal, Refuser};
 use access::Access;
+use answer::{Failure, Refusal, Refuser};
 use organization::Organizations;
 use throttle::Throttle;
 pub use visit::Visit;
@@ -69,9 +70,9 @@ pub struct Parts {
     pub personal_tokens: Arc<PersonalTokens>,
     /// The names of the routes that take them.
     pub token_routes: Vec<String>,
-    /// The store, for attempts and budgets.
     /// What asking for access takes, where a route has owners.
     pub access: Option<Access>,
+    /// The store, for attempts and budgets.
     pub store: Shared,
     /// What upstreams can check about a visitor.
     pub assertions: Arc<Assertions>,
@@ -116,8 +117,8 @@ pub struct Portal {
     sessions: Arc<Sessions>,
     personal_tokens: Arc<PersonalTokens>,
     token_routes: Vec<String>,
-    devices: Devices,
     access: Option<Access>,
+    devices: Devices,
     store: Shared,
     attempts: Attempts,
     throttle: Throttle,
@@ -150,8 +151,8 @@ impl Portal {
             sessions: parts.sessions,
             personal_tokens: parts.personal_tokens,
             token_routes: parts.token_routes,
-            store: parts.store,
             access: parts.access,
+            store: parts.store,
             assertions: parts.assertions,
             mosaic: parts.mosaic,
             clock: parts.clock,
@@ -175,8 +176,8 @@ impl Portal {
             .route("/.linkgate/keys.json", get(keys::show))
             .route(language::PATH, get(language::choose))
             .route(return_to::ACCOUNT, get(account::elsewhere))
-            .route(return_to::DEVICE, get(device::elsewhere))
             .route(return_to::ACCESS, get(access::asked).post(access::ask))
+            .route(return_to::DEVICE, get(device::elsewhere))
             .route(device::CODE, post(device::elsewhere))
             .route(device::TOKEN, post(device::elsewhere))
             .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
@@ -204,9 +205,9 @@ impl Portal {
             .route("/.linkgate/keys.json", get(keys::show))
             .route(language::PATH, get(language::choose))
             .route(return_to::ACCOUNT, get(account::page).post(account::change))
-            .route(return_to::DEVICE, get(device::page).post(device::decide))
             .route(return_to::ACCESS, get(access::asked).post(access::ask))
             .route(&format!("{}/{{key}}", return_to::ACCESS), get(access::page).post(access::answer))
+            .route(return_to::DEVICE, get(device::page).post(device::decide))
             .route(device::CODE, post(device::begin))
             .route(device::TOKEN, post(device::token))
             .method_not_allowed_fallback(async || Failure::from(Refusal::Status(405)))
@@ -251,6 +252,11 @@ impl Portal {
     fn redirect_uri(&self) -> String {
         self.public_url.join(CALLBACK)
     }
+}
+
+/// Where somebody comes from who signs in.
+fn whence(visit: &Visit, headers: &HeaderMap) -> Whence {
+    Whence { agent: Agent::parse(text(headers, "user-agent")), client: visit.client }
 }
 
 fn names(rules: &[AddressRule], address: &EmailAddress) -> bool {

@@ -21,6 +21,7 @@ use crate::store::{self, Location, Shared};
 
 mod at_mosaic;
 pub mod attempt;
+mod beginning;
 mod cache;
 pub mod cookie;
 pub mod hand_over;
@@ -33,6 +34,7 @@ mod renewal;
 mod seat;
 mod streams;
 
+pub use beginning::{Beginning, Whence};
 pub use cache::Live;
 use cookie::{Jar, Kind};
 use id::{Claimed, Key, KeyRing, SessionId};
@@ -371,7 +373,7 @@ impl Sessions {
         serde_json::from_slice(opened.expose()).map(Some).map_err(|_| store::Error::Corrupt(name))
     }
 
-    /// Makes a session for someone whom Mosaic just vouched for, and gives the cookie that names it.
+    /// Makes a session for someone whom Mosaic just vouched for and who came from `whence`, and gives the cookie that names it.
     /// A session always gets a new ID.
     ///
     /// # Errors
@@ -380,6 +382,7 @@ impl Sessions {
         &self,
         signed_in: &SignedIn,
         organization: Option<String>,
+        whence: Whence,
     ) -> Result<http::HeaderValue, store::Error> {
         let now = self.clock.now();
         let session = Session {
@@ -399,6 +402,8 @@ impl Sessions {
         let used = now.unix_millis().to_be_bytes();
         self.store.put(&used_name(key), &used, now.plus(self.idle_timeout)).await?;
         self.store.index_add(&index_name(&session.identity.subject), &key.to_text(), session.expires_at).await?;
+        let beginning = Beginning::new(whence, now, &session.mosaic_session);
+        self.keep_beginning(key, &beginning, session.expires_at).await?;
         self.store.put(&record_name(key), &record, session.expires_at).await?;
         Ok(self.jar.set(Kind::Session, &token, self.lifetime.saturating_add(KEPT_LONGER)))
     }
@@ -465,6 +470,7 @@ impl Sessions {
         self.cache.forget(key).await;
         self.store.announce(&format!("{ENDED}{}", key.to_text())).await?;
         self.store.remove(&used_name(key)).await?;
+        self.store.remove(&beginning::began_name(key)).await?;
         self.store.index_remove(&index_name(subject), &key.to_text()).await
     }
 

@@ -89,21 +89,35 @@ async fn list(opened: &Administration, who: &Identifier, json: bool) -> Result<E
 }
 
 fn rows(here: &[Listed], there: &[ListedSession]) -> Vec<Vec<String>> {
-    let header = ["WHERE", "SESSION", "BEGAN", "LAST USED", "ENDS", "STREAMS"].map(str::to_owned).to_vec();
+    let header =
+        ["WHERE", "SESSION", "BEGAN", "LAST USED", "ENDS", "STREAMS", "BROWSER", "FROM"].map(str::to_owned).to_vec();
     let moment = |moment: &Option<String>| moment.clone().unwrap_or_default();
     let here = here.iter().map(|session| {
         let (used_at, streams) = (session.used_at.to_string(), session.streams.to_string());
-        vec!["gateway".to_owned(), short_key(session), String::new(), used_at, String::new(), streams]
+        let began = session.beginning.as_ref();
+        let began_at = began.map(|began| began.at.to_string()).unwrap_or_default();
+        let browser = began.map(|began| began.whence.agent.to_string()).unwrap_or_default();
+        let client = began.map(|began| began.whence.client.to_string()).unwrap_or_default();
+        vec!["gateway".to_owned(), short_key(session), began_at, used_at, String::new(), streams, browser, client]
     });
     let there = there.iter().map(|session| {
         let (began, ends) = (moment(&session.start_time), moment(&session.expiration_time));
-        vec!["mosaic".to_owned(), short_name(session), began, String::new(), ends, String::new()]
+        let none = String::new;
+        vec!["mosaic".to_owned(), short_name(session), began, none(), ends, none(), none(), none()]
     });
     [header].into_iter().chain(here).chain(there).collect()
 }
 
 fn here_as_json(session: &Listed) -> Value {
-    json!({ "session": short_key(session), "last_used_at": session.used_at.to_string(), "open_streams": session.streams })
+    let began = session.beginning.as_ref();
+    json!({
+        "session": short_key(session),
+        "began_at": began.map(|began| began.at.to_string()),
+        "browser": began.map(|began| began.whence.agent.to_string()),
+        "client": began.map(|began| began.whence.client),
+        "last_used_at": session.used_at.to_string(),
+        "open_streams": session.streams,
+    })
 }
 
 fn there_as_json(session: &ListedSession) -> Value {

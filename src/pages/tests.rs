@@ -224,10 +224,19 @@ fn all_in(language: Language, pages: &Pages, text: &str) -> Vec<(String, String)
         used_at,
         expires_at: later,
     };
+    let sign_in = |is_this: bool, streams: usize, began: Option<(String, Option<String>)>| SignInRow {
+        key: text(),
+        is_this,
+        began: began.map(|(browser, system)| Began { at: NOW, browser, system, client: text() }),
+        used_at: NOW,
+        streams,
+    };
     let account = Account {
         csrf: text(),
         once: text(),
         address: text(),
+        sign_ins: vec![sign_in(true, 0, None)],
+        has_tokens: true,
         tokens: Vec::new(),
         routes: vec![text()],
         choices: vec![10_080, 129_600],
@@ -237,6 +246,12 @@ fn all_in(language: Language, pages: &Pages, text: &str) -> Vec<(String, String)
         name: text(),
     };
     add("account", pages.show(&account, frame));
+    let sign_ins = vec![
+        sign_in(true, 0, Some((text(), Some(text())))),
+        sign_in(false, 1, Some((text(), None))),
+        sign_in(false, 2, Some((String::new(), None))),
+    ];
+    add("account, sign-ins", pages.show(&Account { sign_ins, has_tokens: false, ..account.clone() }, frame));
     add("account, signed in long ago", pages.show(&Account { may_make: false, ..account.clone() }, frame));
     let tokens = vec![row(None, Vec::new()), row(Some(NOW), vec![text()])];
     add("account, tokens", pages.show(&Account { tokens, routes: Vec::new(), ..account.clone() }, frame));
@@ -464,6 +479,8 @@ fn every_form_that_posts_carries_its_token_and_stays_here() {
                 "action=\"/.linkgate/sign-in/number\"",
                 "action=\"/.linkgate/sign-out\"",
                 "action=\"/.linkgate/account\"",
+                "action=\"/.linkgate/access\"",
+                "action=\"/.linkgate/access/token\"",
                 "action=\"/.linkgate/device\"",
             ];
             assert!(actions.iter().any(|action| form.contains(action)), "{state}");
@@ -479,8 +496,6 @@ fn pages_link_to_no_scheme_but_the_webs() {
             assert!(!page.contains(&format!("href=\"{target}")), "{state}");
         }
     }
-                "action=\"/.linkgate/access\"",
-                "action=\"/.linkgate/access/token\"",
 }
 
 #[test]

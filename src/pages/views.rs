@@ -472,7 +472,7 @@ pub struct Explained {
     pub fields: Vec<(String, String)>,
 }
 
-/// What a visitor has made for themselves.
+/// Where a visitor is signed in, and what they have made for themselves.
 #[derive(Clone, Debug, Serialize)]
 pub struct Account {
     /// Ties the forms to this browser.
@@ -481,6 +481,10 @@ pub struct Account {
     pub once: String,
     /// What the visitor is known by: the address, or else a name.
     pub address: String,
+    /// Their sessions, this browser's first.
+    pub sign_ins: Vec<SignInRow>,
+    /// Whether there are personal tokens at all.
+    pub has_tokens: bool,
     /// The personal tokens that there are.
     pub tokens: Vec<TokenRow>,
     /// The routes that a new one can be for.
@@ -495,6 +499,34 @@ pub struct Account {
     pub problem: Option<TokenProblem>,
     /// The name as it was typed.
     pub name: String,
+}
+
+/// A session in the list.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignInRow {
+    /// What forms name it by; nobody can use it by that name.
+    pub key: String,
+    /// Whether it is the one that looks at the page.
+    pub is_this: bool,
+    /// Where and when it began; nothing of one that an earlier version began.
+    pub began: Option<Began>,
+    /// When it was last used.
+    pub used_at: Timestamp,
+    /// How many streams are open under it.
+    pub streams: usize,
+}
+
+/// Where and when a session began.
+#[derive(Clone, Debug, Serialize)]
+pub struct Began {
+    /// When.
+    pub at: Timestamp,
+    /// The browser, or what another program calls itself; empty where that is not known.
+    pub browser: String,
+    /// The system, where it is known.
+    pub system: Option<String>,
+    /// The address that it was from.
+    pub client: String,
 }
 
 /// A personal token in the list.

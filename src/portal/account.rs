@@ -1,4 +1,4 @@
-//! The account page: what a visitor has made for themselves, which so far is their personal tokens.
+//! The account page: where a visitor is signed in, and the personal tokens that they have made.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,11 @@ use super::answer::{Failure, Refusal, see_other};
 use super::return_to::ACCOUNT;
 use super::sign_in::check_form;
 use super::{Portal, Visit, visit};
-use crate::pages::{Account, MadeToken, TokenProblem, TokenRow};
+use crate::pages::{Account, Began, MadeToken, SignInRow, TokenProblem, TokenRow};
 use crate::personal_token::{Made, NotMade, Wanted};
 use crate::secret::{self, fingerprint, random_token};
-use crate::session::Live;
+use crate::session::id::Key;
+use crate::session::{Listed, Live};
 use crate::setting::Span;
 
 /// A token outlives the session that makes it. So whoever makes one has signed in this recently: a browser that was
@@ -37,6 +38,8 @@ struct Form {
     minutes: String,
     routes: Vec<String>,
     revoke: String,
+    end: String,
+    end_others: String,
 }
 
 impl Form {
@@ -51,6 +54,8 @@ impl Form {
                 "minutes" => form.minutes = value,
                 "route" => form.routes.push(value),
                 "revoke" => form.revoke = value,
+                "end" => form.end = value,
+                "end_others" => form.end_others = value,
                 _ => {}
             }
         }
@@ -77,21 +82,19 @@ pub(super) async fn page(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    portal.are_tokens_on()?;
     match portal.sessions.find(&headers, visit.place()).await?.live() {
         Some(live) => portal.account(&visit, &live, Shown::default()).await,
         None => Ok(see_other(SIGN_IN)),
     }
 }
 
-/// `POST /.linkgate/account`: makes a token, or revokes one.
+/// `POST /.linkgate/account`: ends sessions, makes a token, or revokes one.
 pub(super) async fn change(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Failure> {
-    portal.are_tokens_on()?;
     check_form(&headers, &body)?;
     let form = Form::read(&body);
     if !visit::is_same_origin(&headers, &visit.origin) {
@@ -101,6 +104,10 @@ pub(super) async fn change(
     if !secret::same(live.csrf_token().as_bytes(), form.csrf.as_bytes()) {
         return Err(Refusal::StaleForm.into());
     }
+    if !form.end.is_empty() || !form.end_others.is_empty() {
+        return portal.end_sign_ins(&visit, &live, &form).await;
+    }
+    portal.are_tokens_on()?;
     if form.revoke.is_empty() {
         portal.make(&visit, &live, form).await
     } else {
@@ -172,6 +179,15 @@ impl Portal {
         Ok(page)
     }
 
+    /// Signs out elsewhere: in one place or in all others.
+    async fn end_sign_ins(&self, visit: &Visit, live: &Live, form: &Form) -> Result<Response, Failure> {
+        let is_meant = |key: Key| form.end.is_empty() || form.end == key.to_text();
+        let ended = self.sessions.end_others(live, is_meant).await?;
+        let subject = live.subject();
+        tracing::info!(request.id = visit.request_id, %subject, ended, "signed out elsewhere");
+        Ok(see_other(ACCOUNT))
+    }
+
     async fn revoke(&self, visit: &Visit, live: &Live, form: Form) -> Result<Response, Failure> {
         let subject = &live.session().identity.subject;
         // Only one's own are looked among.
@@ -185,7 +201,10 @@ impl Portal {
 
     async fn account(&self, visit: &Visit, live: &Live, shown: Shown) -> Result<Response, Failure> {
         let identity = &live.session().identity;
-        let listed = self.personal_tokens.of(&identity.subject).await?;
+        let mut sign_ins = self.sessions.of(&identity.subject).await?;
+        sign_ins.sort_by_key(|listed| listed.key != live.key());
+        let has_tokens = self.personal_tokens.config().enabled;
+        let listed = if has_tokens { self.personal_tokens.of(&identity.subject).await? } else { Vec::new() };
         let tokens = listed.into_iter().map(|listed| TokenRow {
             id: listed.token.key.id(),
             name: listed.token.name,
@@ -198,6 +217,8 @@ impl Portal {
             csrf: live.csrf_token(),
             once: random_token().expose().clone(),
             address: identity.shown_name(),
+            sign_ins: sign_ins.into_iter().map(|listed| sign_in_row(listed, live)).collect(),
+            has_tokens,
             tokens: tokens.collect(),
             routes: self.token_routes.clone(),
             choices: self.personal_tokens.config().choices().into_iter().map(minutes_of).collect(),
@@ -208,6 +229,17 @@ impl Portal {
         };
         Ok(self.refuser(visit).show(&view))
     }
+}
+
+fn sign_in_row(listed: Listed, live: &Live) -> SignInRow {
+    let Listed { key, beginning, used_at, streams } = listed;
+    let began = beginning.map(|beginning| Began {
+        at: beginning.at,
+        browser: beginning.whence.agent.browser,
+        system: beginning.whence.agent.system,
+        client: beginning.whence.client.to_string(),
+    });
+    SignInRow { key: key.to_text(), is_this: key == live.key(), began, used_at, streams }
 }
 
 fn minutes_of(span: Span) -> u64 {

@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::answer::{Failure, Refusal, see_other};
-use super::{Portal, Visit};
+use super::{Portal, Visit, whence};
 use crate::identity::{Identifier, Identity};
 use crate::mosaic::SignedIn;
 use crate::session::attempt::{Attempt, Browser, Sending, Way};
@@ -81,7 +81,10 @@ impl Portal {
 
     /// A session of its own for the newcomer; the one that this browser had before goes.
     async fn begin_session(&self, entry: &Entry<'_>, signed_in: &SignedIn) -> Result<HeaderValue, store::Error> {
-        let cookie = self.sessions.begin(signed_in, entry.attempt.organization.clone()).await?;
+        let cookie = self
+            .sessions
+            .begin(signed_in, entry.attempt.organization.clone(), whence(entry.visit, entry.headers))
+            .await?;
         if let Some(previous) = &entry.present {
             self.sessions.end_replaced(previous, signed_in).await?;
         }

@@ -11,7 +11,7 @@ use axum::response::Response;
 use http::{HeaderMap, header};
 
 use super::answer::{Failure, see_other};
-use super::{Portal, Visit, visit};
+use super::{Portal, Visit, visit, whence};
 use crate::mosaic::Step;
 use crate::secret;
 use crate::session::Chain;
@@ -54,7 +54,7 @@ impl Portal {
             tracing::info!(request.id = visit.request_id, %subject, "refused a silent sign-in by policy");
             return Ok(None);
         }
-        let cookie = self.sessions.begin(&signed_in, organization.map(str::to_owned)).await?;
+        let cookie = self.sessions.begin(&signed_in, organization.map(str::to_owned), whence(visit, headers)).await?;
         self.metrics.sign_in("redeemed");
         tracing::info!(request.id = visit.request_id, %subject, way = "silent", "signed in");
         let mut answer = see_other(return_to);

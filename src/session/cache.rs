@@ -158,7 +158,8 @@ impl Live {
         self.id.reference()
     }
 
-    pub(super) fn key(&self) -> Key {
+    /// What the store calls it; nobody can use it by that name.
+    pub fn key(&self) -> Key {
         self.id.key()
     }
 

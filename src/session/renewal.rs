@@ -164,7 +164,7 @@ impl Sessions {
                 self.end_at_mosaic(&stored.mosaic_session);
                 Ok(self.end_here(live).await)
             }
-            Ok(session) => self.store_renewed(live, session, now).await,
+            Ok(session) => self.store_renewed(live, session, &stored.mosaic_session, now).await,
             Err(error) if ends_session(&error) => {
                 tracing::info!(error = %Chain(&error), "a session is over at Mosaic");
                 Ok(self.end_here(live).await)
@@ -198,9 +198,18 @@ impl Sessions {
         Ok(renewed(stored, &signed_in))
     }
 
-    async fn store_renewed(&self, live: &Arc<Live>, session: Session, now: Timestamp) -> Result<Outcome, store::Error> {
+    async fn store_renewed(
+        &self,
+        live: &Arc<Live>,
+        session: Session,
+        was_at_mosaic: &str,
+        now: Timestamp,
+    ) -> Result<Outcome, store::Error> {
         let record = sealed(live.id(), &session);
         if self.store.replace(&record_name(live.key()), &record, session.expires_at).await? {
+            if session.mosaic_session != was_at_mosaic {
+                self.follow_at_mosaic(live.key(), &session.mosaic_session, session.expires_at).await?;
+            }
             return Ok(Outcome::Renewed(self.keep(live, &session, now).await));
         }
         // Ended while Mosaic was asked: what was removed stays removed, and what Mosaic made of it goes too.

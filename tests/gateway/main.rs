@@ -57,6 +57,7 @@ mod return_targets;
 mod rewriting;
 mod routes;
 mod sessions;
+mod sign_ins;
 mod sign_out;
 mod smtp_server;
 mod stand_in;

@@ -110,7 +110,7 @@ async fn a_token_is_shown_once_and_a_page_that_is_loaded_again_makes_no_other() 
     assert_eq!(ada.post(ACCOUNT, &form).await.location(), ACCOUNT);
     let page = ada.open(ACCOUNT).await;
     assert!(!page.body.contains("lgp_"), "{}", page.body);
-    assert_eq!(page.body.matches("<h2><bdi>laptop &lt;b&gt;</bdi></h2>").count(), 1, "{}", page.body);
+    assert_eq!(page.body.matches("<h3><bdi>laptop &lt;b&gt;</bdi></h3>").count(), 1, "{}", page.body);
     assert!(page.body.contains("Not used so far."));
     assert_eq!(bear(&gate, "/x", &token).await.status, StatusCode::OK);
     gate.running.settle().await;
@@ -396,7 +396,10 @@ async fn what_the_operator_turns_off_counts_no_more() {
     let token = make_token(&mut ada).await;
     gate.reload(|text| format!("{text}\n[personal_tokens]\nenabled = false\n")).await;
     assert_refused(&bear(&gate, "/x", &token).await, "unknown_token");
-    assert_eq!(ada.open(ACCOUNT).await.status, StatusCode::NOT_FOUND);
+    let page = ada.open(ACCOUNT).await;
+    assert!(page.body.contains("Your sign-ins") && !page.body.contains("token"), "{}", page.body);
+    let form = [("csrf", &*page.field("csrf")), ("once", "x"), ("name", "laptop"), ("minutes", WEEK)];
+    assert_eq!(ada.post(ACCOUNT, &form).await.status, StatusCode::NOT_FOUND);
     gate.reload(|text| format!("{text}\n[personal_tokens]\nlifetime = '5d'\n")).await;
     assert_eq!(bear(&gate, "/x", &token).await.status, StatusCode::OK);
     let page = ada.open(ACCOUNT).await;

@@ -10,12 +10,12 @@ const SIGN_OUT: &str = "/.linkgate/sign-out";
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
 /// How many sessions the issuer has for whom the visitor is signed in as.
-async fn issuer_sessions(gate: &Gate, subject: &str) -> usize {
+pub(crate) async fn issuer_sessions(gate: &Gate, subject: &str) -> usize {
     gate.running.settle().await;
     gate.store.index_members(&format!("issuer/sessions_of/{subject}")).await.unwrap().len()
 }
 
-async fn subject(visitor: &Visitor) -> String {
+pub(crate) async fn subject(visitor: &Visitor) -> String {
     visitor.program().open("/.linkgate/session").await.json()["subject"].as_str().unwrap().to_owned()
 }
 
