@@ -26,7 +26,7 @@ mod views;
 
 pub use assets::Asset;
 pub use language::{Language, Reader, UnknownLanguage};
-pub use letters::{AccessAnswered, AccessAsked, Invitation, Letter};
+pub use letters::{AccessAnswered, AccessAsked, Invitation, Letter, NoticeFacts};
 pub use mail_domains::{Webmail, suggestion};
 pub use mail_texts::{MailFacts, MailTexts};
 pub use messages::Messages;

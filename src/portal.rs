@@ -38,6 +38,7 @@ mod device;
 mod hand_over;
 mod keys;
 pub mod language;
+pub mod notices;
 mod number_match;
 pub mod oauth2_proxy;
 pub mod organization;
@@ -55,6 +56,7 @@ pub mod visit;
 use access::Access;
 use answer::{Failure, Refusal, Refuser};
 use organization::Organizations;
+use post::Post;
 use throttle::Throttle;
 pub use visit::Visit;
 
@@ -72,6 +74,8 @@ pub struct Parts {
     pub token_routes: Vec<String>,
     /// What asking for access takes, where a route has owners.
     pub access: Option<Access>,
+    /// What carries mails of the gateway's own, with the built-in issuer.
+    pub post: Option<Arc<dyn Post>>,
     /// The store, for attempts and budgets.
     pub store: Shared,
     /// What upstreams can check about a visitor.
@@ -118,6 +122,7 @@ pub struct Portal {
     personal_tokens: Arc<PersonalTokens>,
     token_routes: Vec<String>,
     access: Option<Access>,
+    post: Option<Arc<dyn Post>>,
     devices: Devices,
     store: Shared,
     attempts: Attempts,
@@ -152,6 +157,7 @@ impl Portal {
             personal_tokens: parts.personal_tokens,
             token_routes: parts.token_routes,
             access: parts.access,
+            post: parts.post,
             store: parts.store,
             assertions: parts.assertions,
             mosaic: parts.mosaic,

@@ -182,6 +182,10 @@ impl Check<'_> {
         {
             self.refuse("sign_in.label", "must be 1 to 60 characters on one line", "");
         }
+        if !sign_in.notices.is_empty() && self.settings.mosaic.is_some() {
+            let hint = "take it out";
+            self.refuse("sign_in.notices", "cannot be sent: with Mosaic, linkgate sends no mail of its own", hint);
+        }
         if let Some(name) = &sign_in.silent_login_cookie {
             let is_token = !name.is_empty()
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));

@@ -286,6 +286,7 @@ impl Ground {
             personal_tokens: self.personal_tokens(config),
             token_routes: token_routes(config),
             access: self.access(config),
+            post: self.post.clone(),
             hosts: hosts_of(config),
             pages: Arc::clone(pages),
             sessions: Arc::clone(sessions),

@@ -58,6 +58,21 @@ pub struct AccessAnswered<'a> {
     pub until: Option<Timestamp>,
 }
 
+/// What a notice of a sign-in says.
+#[derive(Clone, Copy, Debug)]
+pub struct NoticeFacts<'a> {
+    /// The browser, by a well-known name or none: a word of a stranger's own could lead somewhere.
+    pub browser: &'a str,
+    /// The system, where it is known.
+    pub system: Option<&'a str>,
+    /// The address that it was from.
+    pub client: &'a str,
+    /// When.
+    pub at: Timestamp,
+    /// Where users see their sign-ins.
+    pub link: &'a str,
+}
+
 /// A link, with the words on it.
 #[derive(Serialize)]
 struct Link<'a> {
@@ -122,6 +137,29 @@ impl Pages {
             &[],
             &[],
         )
+    }
+
+    /// The mail to somebody who signed in by a browser that is new for them.
+    pub fn new_browser(&self, NoticeFacts { browser, system, client, at, link }: NoticeFacts<'_>) -> Letter {
+        let time = moment(at);
+        let system_name = system.unwrap_or_default();
+        let values = self.values(&[("browser", browser), ("system", system_name), ("client", client), ("time", &time)]);
+        let say = |key: &str| self.say(key, &values);
+        let line = match (browser, system) {
+            ("", _) => "letter.new_browser_unknown",
+            (_, None) => "letter.new_browser_with",
+            (_, Some(_)) => "letter.new_browser_with_on",
+        };
+        let links = [Link { words: say("letter.see_sign_ins"), url: link }];
+        self.letter(say("letter.new_browser"), &[say(line), say("letter.new_browser_not_you")], &links, &[])
+    }
+
+    /// The mail to somebody who was signed out on all devices.
+    pub fn signed_out_everywhere(&self, client: &str, at: Timestamp) -> Letter {
+        let values = self.values(&[("client", client), ("time", &moment(at))]);
+        let say = |key: &str| self.say(key, &values);
+        let lines = [say("letter.signed_out_text"), say("letter.signed_out_not_you")];
+        self.letter(say("letter.signed_out"), &lines, &[], &[])
     }
 
     fn say(&self, key: &str, values: &[(String, String)]) -> String {

@@ -63,6 +63,7 @@ impl Portal {
         {
             tracing::warn!(request.id = request_id, error = %Chain(&error), "failed to note where a link led");
         }
+        self.note_browser(identity, entry.visit, entry.headers);
         self.metrics.sign_in("redeemed");
         let way = match entry.way {
             Way::Link => "link",

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Failure, Refusal, see_other};
+use super::notices::Occasion;
 use super::sending::{Message, Order};
 use super::throttle::Mailbox;
 use super::{Portal, Visit, callback, query_value, text, visit};
@@ -59,6 +60,8 @@ pub struct Config {
     pub code_tries: u32,
     /// What a link is good for on another device than the one that asked.
     pub other_devices: OtherDevices,
+    /// What users are told of by mail.
+    pub notices: Vec<Occasion>,
     /// The cookie in which another application of the tenant keeps the name of its session at Mosaic; with it, who is
     /// signed in there is signed in here.
     pub silent_login_cookie: Option<String>,
@@ -99,6 +102,7 @@ impl Default for Config {
             codes: true,
             code_tries: 5,
             other_devices: OtherDevices::Refuse,
+            notices: Vec::new(),
             silent_login_cookie: None,
         }
     }

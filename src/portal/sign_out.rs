@@ -56,6 +56,7 @@ pub(super) async fn end(
         }
         if everywhere {
             portal.sessions.end_all(&live).await?;
+            portal.note_sign_out_everywhere(&live.session().identity, &visit);
         } else {
             portal.sessions.end(&live).await?;
         }

@@ -55,6 +55,7 @@ impl Portal {
             return Ok(None);
         }
         let cookie = self.sessions.begin(&signed_in, organization.map(str::to_owned), whence(visit, headers)).await?;
+        self.note_browser(&signed_in.identity, visit, headers);
         self.metrics.sign_in("redeemed");
         tracing::info!(request.id = visit.request_id, %subject, way = "silent", "signed in");
         let mut answer = see_other(return_to);

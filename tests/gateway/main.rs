@@ -39,6 +39,7 @@ mod limits;
 mod logs;
 mod mail;
 mod mosaic;
+mod notices;
 mod number_match;
 mod outages;
 mod pages;
