@@ -17,6 +17,7 @@ mod cookies;
 mod cors;
 mod dashboard;
 mod debug_page;
+mod docs;
 mod explain;
 mod failing_store;
 mod flow;
