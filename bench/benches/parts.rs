@@ -6,12 +6,14 @@
 //! costs says `bench/instructions`.
 
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use linkgate::agent::Agent;
 use linkgate::clock::{Clock, Timestamp};
 use linkgate::credential::Visitor;
 use linkgate::identity::headers::{Config as IdentityHeaders, Plan};
@@ -27,7 +29,7 @@ use linkgate::proxy::upstream::Upstreams;
 use linkgate::secret::Secret;
 use linkgate::session::cookie::{self, Jar, Kind};
 use linkgate::session::id::Claimed;
-use linkgate::session::{Admission, Config as SessionConfig, Found, Live, Parts, Place, Sessions};
+use linkgate::session::{Admission, Config as SessionConfig, Found, Live, Parts, Place, Sessions, Whence};
 use linkgate::store::Shared;
 use linkgate::store::memory::Memory;
 use linkgate::telemetry::Metrics;
@@ -168,7 +170,8 @@ impl Visit {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let sessions = sessions();
-        let set = runtime.block_on(sessions.begin(&signed_in(), None)).expect("the store is in memory");
+        let whence = Whence { agent: Agent::default(), client: Ipv4Addr::LOCALHOST.into() };
+        let set = runtime.block_on(sessions.begin(&signed_in(), None, whence)).expect("the store is in memory");
         let set = set.to_str().expect("a cookie is ASCII");
         let cookie = set.split(';').next().expect("a cookie has a name").to_owned();
         let headers = among_others(&cookie);

@@ -2,18 +2,20 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
+use linkgate::agent::Agent;
 use linkgate::clock::Clock;
 use linkgate::identity::headers::{self, Plan};
 use linkgate::identity::{EmailAddress, Identity, Subject};
 use linkgate::mosaic::{ClientAuthentication, Connection, Mosaic, SignedIn, Wording};
 use linkgate::secret::{Secret, random_token};
 use linkgate::session::cookie::Jar;
-use linkgate::session::{self, Admission, Sessions};
+use linkgate::session::{self, Admission, Sessions, Whence};
 use linkgate::setting::Span;
 use linkgate::store::{self, Location};
 use linkgate::telemetry::Metrics;
@@ -78,7 +80,8 @@ async fn seed(order: &Order) -> Result<(), Failure> {
                 access_lifetime: LIFETIME,
                 authenticated_at: access_expires_at.minus(LIFETIME),
             };
-            Ok::<_, Failure>(sessions.begin(&visitor, None).await?)
+            let whence = Whence { agent: Agent::default(), client: Ipv4Addr::LOCALHOST.into() };
+            Ok::<_, Failure>(sessions.begin(&visitor, None, whence).await?)
         }
     });
     let mut begun = stream::iter(begun).buffered(TOGETHER).enumerate();
