@@ -21,9 +21,10 @@ use crate::origin::{Hosts, Origin};
 use crate::pages::Pages;
 use crate::personal_token::PersonalTokens;
 use crate::personal_token::device::Devices;
+use crate::secret;
 use crate::session::attempt::{Attempts, is_token};
 use crate::session::cookie::{Jar, Kind};
-use crate::session::{Sessions, Whence};
+use crate::session::{Live, Sessions, Whence};
 use crate::store::Shared;
 use crate::telemetry::Metrics;
 
@@ -233,6 +234,18 @@ impl Portal {
             now: self.clock.now(),
             reader: visit.reader.clone(),
         }
+    }
+
+    /// Who sent a form of our own, where they are signed in; a form of somebody else's is refused.
+    async fn sender(&self, visit: &Visit, headers: &HeaderMap, csrf: &str) -> Result<Option<Arc<Live>>, Failure> {
+        if !visit::is_same_origin(headers, &visit.origin) {
+            return Err(Refusal::StaleForm.into());
+        }
+        let Some(live) = self.sessions.find(headers, visit.place()).await?.live() else { return Ok(None) };
+        if !secret::same(live.csrf_token().as_bytes(), csrf.as_bytes()) {
+            return Err(Refusal::StaleForm.into());
+        }
+        Ok(Some(live))
     }
 
     /// The lasting name of the browser, where Mosaic is told one and the browser has one.

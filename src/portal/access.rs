@@ -18,7 +18,7 @@ use super::answer::{Failure, Refusal, see_other};
 use super::post::Post;
 use super::return_to::ACCESS;
 use super::sign_in::read_form;
-use super::{Portal, Visit, query_value, visit};
+use super::{Portal, Visit, query_value};
 use crate::clock::Timestamp;
 use crate::grant::request::{Answer, Asking, Request, Requests, State as Known};
 use crate::grant::{Giver, Grant, Grants, Key};
@@ -26,7 +26,7 @@ use crate::identity::EmailAddress;
 use crate::pages::{
     AccessAnswered, AccessAsked, AccessRequest, AccessRequestGone, AccessRequestState, AskedForAccess, NoAccess,
 };
-use crate::secret::{self, fingerprint};
+use crate::secret::fingerprint;
 use crate::session::Live;
 
 /// One visitor asks for so many routes a day.
@@ -92,7 +92,7 @@ pub(super) async fn ask(
     let access = portal.access()?;
     let form: AskForm = read_form(&headers, &body)?;
     let return_to = portal.accept(&form.return_to, &visit);
-    let Some(live) = portal.signed_in(&visit, &headers, &form.csrf).await? else {
+    let Some(live) = portal.sender(&visit, &headers, &form.csrf).await? else {
         return Ok(see_other(&sign_in_for(&return_to)));
     };
     let identity = &live.session().identity;
@@ -151,7 +151,7 @@ pub(super) async fn answer(
     let access = portal.access()?;
     let key = Key::from_text(&key).ok_or(Refusal::NotFound)?;
     let form: AnswerForm = read_form(&headers, &body)?;
-    let Some(live) = portal.signed_in(&visit, &headers, &form.csrf).await? else {
+    let Some(live) = portal.sender(&visit, &headers, &form.csrf).await? else {
         return Ok(see_other(&sign_in_for(&link(key, None))));
     };
     let answer = Answer::read(&form.answer).ok_or(Refusal::BadRequest)?;
@@ -170,18 +170,6 @@ impl Portal {
     /// Refuses what there is not, where no route has owners.
     fn access(&self) -> Result<&Access, Refusal> {
         self.access.as_ref().ok_or(Refusal::NotFound)
-    }
-
-    /// Who sent a form of our own, where they are signed in.
-    async fn signed_in(&self, visit: &Visit, headers: &HeaderMap, csrf: &str) -> Result<Option<Arc<Live>>, Failure> {
-        if !visit::is_same_origin(headers, &visit.origin) {
-            return Err(Refusal::StaleForm.into());
-        }
-        let Some(live) = self.sessions.find(headers, visit.place()).await?.live() else { return Ok(None) };
-        if !secret::same(live.csrf_token().as_bytes(), csrf.as_bytes()) {
-            return Err(Refusal::StaleForm.into());
-        }
-        Ok(Some(live))
     }
 
     /// Keeps a request and mails it to the owners, unless they have it.

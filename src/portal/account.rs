@@ -12,10 +12,10 @@ use http::HeaderMap;
 use super::answer::{Failure, Refusal, see_other};
 use super::return_to::ACCOUNT;
 use super::sign_in::check_form;
-use super::{Portal, Visit, visit};
+use super::{Portal, Visit};
 use crate::pages::{Account, Began, MadeToken, SignInRow, TokenProblem, TokenRow};
 use crate::personal_token::{Made, NotMade, Wanted};
-use crate::secret::{self, fingerprint, random_token};
+use crate::secret::{fingerprint, random_token};
 use crate::session::id::Key;
 use crate::session::{Listed, Live};
 use crate::setting::Span;
@@ -97,13 +97,7 @@ pub(super) async fn change(
 ) -> Result<Response, Failure> {
     check_form(&headers, &body)?;
     let form = Form::read(&body);
-    if !visit::is_same_origin(&headers, &visit.origin) {
-        return Err(Refusal::StaleForm.into());
-    }
-    let Some(live) = portal.sessions.find(&headers, visit.place()).await?.live() else { return Ok(see_other(SIGN_IN)) };
-    if !secret::same(live.csrf_token().as_bytes(), form.csrf.as_bytes()) {
-        return Err(Refusal::StaleForm.into());
-    }
+    let Some(live) = portal.sender(&visit, &headers, &form.csrf).await? else { return Ok(see_other(SIGN_IN)) };
     if !form.end.is_empty() || !form.end_others.is_empty() {
         return portal.end_sign_ins(&visit, &live, &form).await;
     }

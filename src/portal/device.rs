@@ -17,11 +17,10 @@ use serde_json::json;
 use super::answer::{Failure, Refusal, see_other};
 use super::return_to::DEVICE;
 use super::sign_in::{check_form, read_form};
-use super::{Portal, Visit, text, visit};
+use super::{Portal, Visit, text};
 use crate::pages::{Device, DeviceRequest, DeviceStage};
 use crate::personal_token::device::{Asked, INTERVAL, LIFETIME, Poll, Waiting};
 use crate::personal_token::{MOST_NAME, Made, NotMade, Wanted};
-use crate::secret;
 use crate::session::Live;
 use crate::setting::Span;
 
@@ -170,13 +169,7 @@ pub(super) async fn decide(
 ) -> Result<Response, Failure> {
     portal.are_tokens_on()?;
     let form: Form = read_form(&headers, &body)?;
-    if !visit::is_same_origin(&headers, &visit.origin) {
-        return Err(Refusal::StaleForm.into());
-    }
-    let Some(live) = portal.sessions.find(&headers, visit.place()).await?.live() else { return Ok(see_other(SIGN_IN)) };
-    if !secret::same(live.csrf_token().as_bytes(), form.csrf.as_bytes()) {
-        return Err(Refusal::StaleForm.into());
-    }
+    let Some(live) = portal.sender(&visit, &headers, &form.csrf).await? else { return Ok(see_other(SIGN_IN)) };
     if !portal.may_make_tokens(&live) {
         return Ok(see_other(STEP_UP));
     }
