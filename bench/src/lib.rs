@@ -2,3 +2,4 @@
 
 pub mod bare;
 pub mod load;
+pub mod population;

@@ -2,38 +2,18 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::pin::pin;
 
-use futures_util::{StreamExt as _, stream};
-use linkgate::agent::Agent;
+use futures_util::StreamExt as _;
 use linkgate::clock::Clock;
-use linkgate::identity::headers::{self, Plan};
-use linkgate::identity::{EmailAddress, Identity, Subject};
-use linkgate::mosaic::{ClientAuthentication, Connection, Mosaic, SignedIn, Wording};
-use linkgate::secret::{Secret, random_token};
-use linkgate::session::cookie::Jar;
-use linkgate::session::{self, Admission, Sessions, Whence};
-use linkgate::setting::Span;
-use linkgate::store::{self, Location};
-use linkgate::telemetry::Metrics;
-use tokio_util::task::TaskTracker;
-use url::Url;
-
-/// Sessions that are made at the same time: what SQLite writes in one transaction comes of them.
-const TOGETHER: usize = 1024;
-
-/// Long enough that no session is renewed or ends while it is measured.
-const LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+use linkgate::store::Location;
+use linkgate_bench::population::{self, Failure};
 
 const USAGE: &str = "usage: seed STORE SESSIONS COOKIES_FILE COOKIES
 
 Fills STORE, a file of SQLite or what `session.store` says otherwise, with SESSIONS sessions, and writes the cookies of
 the first COOKIES of them to COOKIES_FILE, one a line, as a `Cookie` header has them.";
-
-type Failure = Box<dyn std::error::Error>;
 
 struct Order {
     location: Location,
@@ -66,25 +46,9 @@ async fn main() -> Result<(), Failure> {
 
 async fn seed(order: &Order) -> Result<(), Failure> {
     let clock = Clock::system();
-    let sessions = sessions(&order.location, &clock)?;
+    let sessions = population::sessions(&order.location, &clock)?;
     let mut cookies = BufWriter::new(File::create(&order.cookies_file)?);
-    let access_expires_at = clock.now().plus(LIFETIME);
-    let begun = (0..order.sessions).map(|number| {
-        let sessions = &sessions;
-        async move {
-            let visitor = SignedIn {
-                identity: identity(number)?,
-                session_id: random_token(),
-                refresh_token: None,
-                access_expires_at,
-                access_lifetime: LIFETIME,
-                authenticated_at: access_expires_at.minus(LIFETIME),
-            };
-            let whence = Whence { agent: Agent::default(), client: Ipv4Addr::LOCALHOST.into() };
-            Ok::<_, Failure>(sessions.begin(&visitor, None, whence).await?)
-        }
-    });
-    let mut begun = stream::iter(begun).buffered(TOGETHER).enumerate();
+    let mut begun = pin!(population::begin(&sessions, &clock, order.sessions).enumerate());
     while let Some((number, set_cookie)) = begun.next().await {
         let set_cookie = set_cookie?;
         if number < order.cookies {
@@ -92,49 +56,4 @@ async fn seed(order: &Order) -> Result<(), Failure> {
         }
     }
     Ok(cookies.flush()?)
-}
-
-fn sessions(location: &Location, clock: &Clock) -> Result<Arc<Sessions>, Failure> {
-    linkgate::gateway::install_crypto();
-    let parts = session::Parts {
-        store: store::open(location, Path::new("."), clock.clone())?,
-        clock: clock.clone(),
-        mosaic: Mosaic::new(nobody()?, clock.clone(), Arc::new(Metrics::new()?))?,
-        plan: Plan::new(&headers::Config::default())?,
-        jar: Jar::new(false),
-        tasks: TaskTracker::new(),
-    };
-    let config =
-        session::Config { lifetime: Span(LIFETIME), idle_timeout: Span(LIFETIME), ..session::Config::default() };
-    Ok(Sessions::new(parts, &config, Admission::default()))
-}
-
-/// Making a session calls nobody.
-fn nobody() -> Result<Connection, Failure> {
-    let nowhere = Url::parse("http://127.0.0.1:9/")?;
-    Ok(Connection {
-        base_url: nowhere.clone(),
-        token_url: nowhere.clone(),
-        key_set_url: nowhere.clone(),
-        issuer: nowhere.to_string(),
-        client_id: "seed".to_owned(),
-        client_authentication: ClientAuthentication::SecretPost(Secret::new(String::new())),
-        certificate_authorities: Vec::new(),
-        wording: Wording::default(),
-    })
-}
-
-/// About 300 bytes of what is known of somebody, counting the session at Mosaic and what the gateway calls it.
-fn identity(number: usize) -> Result<Identity, Failure> {
-    let subject = Subject::try_from(format!("01890f3c-7a2e-7c4d-9b1a-{number:012}"))?;
-    let groups = ["engineering", "operations", "release-managers", "wiki-editors", "on-call-europe"];
-    Ok(Identity {
-        email: Some(EmailAddress::parse(&format!("ada.lovelace.{number}@engineering.example.com"))?),
-        email_verified: true,
-        name: Some(format!("Ada Lovelace {number}")),
-        username: Some(format!("ada-lovelace-{number}")),
-        groups: groups.map(str::to_owned).into(),
-        roles: vec!["member".to_owned()],
-        ..Identity::new(subject)
-    })
 }
