@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -180,6 +181,18 @@ impl TryFrom<String> for Origin {
     }
 }
 
+/// Whether a form was sent from a page of ours. Browsers that send fetch metadata say so by it (and then send
+/// `Origin: null`, as our pages ask for no referrer); others by `Origin`; programs that send neither are held by
+/// the form's token alone.
+pub fn is_same_origin(headers: &HeaderMap, visited: &Origin) -> bool {
+    let origin = headers.get(header::ORIGIN).map(http::HeaderValue::as_bytes);
+    let ours = origin.is_some_and(|origin| origin == visited.to_string().as_bytes());
+    match headers.get("sec-fetch-site") {
+        Some(site) => site.as_bytes() == b"same-origin" && (ours || origin.is_none_or(|origin| origin == b"null")),
+        None => ours || origin.is_none(),
+    }
+}
+
 /// Every host that is ours. All of them share the scheme and the port of the public address.
 #[derive(Clone, Debug)]
 pub struct Hosts {
@@ -346,5 +359,25 @@ mod tests {
                 prop_assert_eq!(Authority::parse(&authority.host).map(|again| again.host), Some(authority.host));
             }
         }
+    }
+
+    #[test]
+    fn forms_come_from_our_own_pages() {
+        let origin = Origin::try_from("https://app.example.test".to_owned()).unwrap();
+        let check = |fields: &[(&'static str, &'static str)], expected: bool| {
+            let headers = fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            assert_eq!(is_same_origin(&headers, &origin), expected, "{fields:?}");
+        };
+        check(&[], true);
+        check(&[("origin", "https://app.example.test")], true);
+        check(&[("sec-fetch-site", "same-origin"), ("origin", "null")], true);
+        check(&[("sec-fetch-site", "same-origin")], true);
+        check(&[("origin", "null")], false);
+        check(&[("origin", "https://evil.test")], false);
+        check(&[("origin", "http://app.example.test")], false);
+        check(&[("sec-fetch-site", "same-site"), ("origin", "https://app.example.test")], false);
+        check(&[("sec-fetch-site", "cross-site"), ("origin", "null")], false);
+        check(&[("sec-fetch-site", "none")], false);
+        check(&[("sec-fetch-site", "same-origin"), ("origin", "https://evil.test")], false);
     }
 }
