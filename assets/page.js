@@ -14,12 +14,12 @@
     if (status) status.textContent = text;
   };
 
-  const showTimes = () => {
+  const showTimes = (part) => {
     const locale = navigator.languages.find((tag) => tag.split("-")[0] === page.lang) || page.lang;
     const hour = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
     const day = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" });
     const relative = new Intl.RelativeTimeFormat(locale);
-    for (const time of document.querySelectorAll("time[datetime]")) {
+    for (const time of part.querySelectorAll("time[datetime]")) {
       const moment = Date.parse(time.dateTime);
       const minutes = Math.round((moment - now()) / 60000);
       const today = new Date(moment).toDateString() === new Date(now()).toDateString();
@@ -71,9 +71,9 @@
     say(line.textContent);
   };
 
-  const copyButtons = () => {
+  const copyButtons = (part) => {
     if (!navigator.clipboard) return;
-    for (const button of document.querySelectorAll("button[data-copy]")) {
+    for (const button of part.querySelectorAll("button[data-copy]")) {
       button.hidden = false;
       button.addEventListener("click", async () => {
         await navigator.clipboard.writeText(button.dataset.copy || location.href);
@@ -123,11 +123,16 @@
     document.addEventListener("visibilitychange", look);
   };
 
-  showTimes();
+  showTimes(document);
   carryFragment();
   pressOnce();
   waitToSendAgain();
-  copyButtons();
+  copyButtons(document);
   watchSession();
   watchNumber();
+  // What another script of ours put on the page.
+  document.addEventListener("added", ({ target }) => {
+    showTimes(target);
+    copyButtons(target);
+  });
 })();

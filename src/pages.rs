@@ -84,6 +84,7 @@ const TEMPLATES: &[(&str, &str)] = embedded![
     "sign_in.html",
     "check_email.html",
     "part_code.html",
+    "part_mail_link.html",
     "part_problem.html",
     "part_ask.html",
     "code_expired.html",

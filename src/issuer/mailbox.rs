@@ -2,6 +2,7 @@
 //!
 //! Whoever can open it can sign in as anybody, so it is mounted only where configuration asks for it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ const KEPT: usize = 100;
 const LIFETIME: Duration = Duration::from_secs(86_400);
 /// The set of the IDs of all mails.
 const INDEX: &str = "issuer/mails";
+
+/// How a mail's page can show it, the usual way first.
+const VIEWS: [&str; 4] = ["html", "phone", "text", "source"];
 
 /// A mail runs no script, loads nothing and sends nothing; its links open in a new tab.
 const MAIL_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; \
@@ -111,13 +115,16 @@ async fn list(State(issuer): State<Arc<Inner>>, reader: Option<Extension<Reader>
 async fn open(
     State(issuer): State<Arc<Inner>>,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
     reader: Option<Extension<Reader>>,
 ) -> Result<Response, Refusal> {
     let reader = reader.map(|Extension(reader)| reader).unwrap_or_default();
     let mail = issuer.mail(&id).await?;
     let status = if mail.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let mail = mail.map(|mail| shown(&id, &mail));
-    let page = issuer.pages.render("mailbox_mail.html", json!({ "mail": mail }), &reader);
+    let view =
+        query_value(query.as_deref(), "view").filter(|view| VIEWS.contains(&view.as_ref())).unwrap_or(VIEWS[0].into());
+    let page = issuer.pages.render("mailbox_mail.html", json!({ "mail": mail, "view": view }), &reader);
     Ok((status, Html(page)).into_response())
 }
 
@@ -133,6 +140,11 @@ async fn open_html(State(issuer): State<Arc<Inner>>, Path(id): Path<String>) -> 
     Ok((headers, Html(html)).into_response())
 }
 
+fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
+    let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs.find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
 /// The address or phone number as mails are kept under it.
 fn recipient(text: &str) -> Option<String> {
     // Neither has a blank: it was a plus sign that nobody encoded.
@@ -144,9 +156,7 @@ fn recipient(text: &str) -> Option<String> {
 
 /// The newest mail to one address, or text to one phone, for tests.
 async fn latest(State(issuer): State<Arc<Inner>>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
-    let query = query.unwrap_or_default();
-    let to = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "to").map(|(_, value)| value);
-    let Some(to) = to.and_then(|to| recipient(&to)) else {
+    let Some(to) = query_value(query.as_deref(), "to").and_then(|to| recipient(&to)) else {
         let body = json!({ "error": "bad_request", "message": "Name an address: ?to=name@example.com" });
         return Ok((StatusCode::BAD_REQUEST, Json(body)).into_response());
     };

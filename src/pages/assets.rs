@@ -62,6 +62,9 @@ impl Assets {
             "style.css" => ("text/css; charset=utf-8", Bytes::from_static(include_bytes!("../../assets/style.css"))),
             "theme.css" => ("text/css; charset=utf-8", self.theme.clone()),
             "page.js" => ("text/javascript; charset=utf-8", Bytes::from_static(include_bytes!("../../assets/page.js"))),
+            "mailbox.js" => {
+                ("text/javascript; charset=utf-8", Bytes::from_static(include_bytes!("../../assets/mailbox.js")))
+            }
             "icon.svg" => ("image/svg+xml", self.icon.clone()),
             "logo" => self.logo.as_ref().map(|logo| (logo.content_type, logo.content.clone()))?,
             _ => return None,
@@ -139,7 +142,7 @@ mod tests {
     fn only_the_fixed_names_are_served() {
         let palette = Palette::of(None).expect("the default accent can be read");
         let assets = Assets::new(palette, None, Path::new("/")).expect("there is no logo to read");
-        for name in ["style.css", "theme.css", "page.js", "icon.svg"] {
+        for name in ["style.css", "theme.css", "page.js", "mailbox.js", "icon.svg"] {
             assert!(assets.find(name).is_some_and(|asset| !asset.body.is_empty()), "{name}");
         }
         for name in ["", "logo", "../pages.rs", "STYLE.CSS", "style.css/", "/etc/passwd"] {

@@ -333,9 +333,12 @@ fn of_guests(language: Language, pages: &Pages, text: &str) -> Vec<(String, Stri
         ("link.html", asked(None, None)),
         ("mailbox.html", context! { mails => [mail(text, text), mail("", "")] }),
         ("mailbox.html", context! { mails => [""; 0] }),
-        ("mailbox_mail.html", context! { mail => mail(text, text) }),
-        ("mailbox_mail.html", context! { mail => mail("", "") }),
-        ("mailbox_mail.html", context! { mail => () }),
+        ("mailbox_mail.html", context! { mail => mail(text, text), view => "html" }),
+        ("mailbox_mail.html", context! { mail => mail(text, text), view => "phone" }),
+        ("mailbox_mail.html", context! { mail => mail(text, text), view => "text" }),
+        ("mailbox_mail.html", context! { mail => mail(text, text), view => "source" }),
+        ("mailbox_mail.html", context! { mail => mail("", ""), view => "html" }),
+        ("mailbox_mail.html", context! { mail => (), view => "html" }),
         ("demo.html", demo(Some(text))),
         ("demo.html", demo(None)),
     ];
@@ -379,7 +382,7 @@ fn no_word_of_ours_is_written_into_a_template() {
             for text in read_on(&page) {
                 let words = text.split(|sign: char| !sign.is_ascii_alphabetic()).filter(|word| word.len() > 1);
                 // Values: the zone, a contact's host, a web mail's name, a custom identifier's, and what the script fills.
-                let known = ["UTC", "test", "Gmail", "member", "id", "time", "quot", "amp"];
+                let known = ["UTC", "test", "Gmail", "member", "id", "time", "subject", "quot", "amp"];
                 let strange: Vec<_> = words.filter(|word| !known.contains(word)).collect();
                 assert!(strange.is_empty(), "{state}: {strange:?} in {text:?}");
             }
@@ -546,7 +549,7 @@ fn a_page_with_its_assets_weighs_less_than_30_kb() {
 #[test]
 fn style_and_script_load_nothing_from_elsewhere() {
     let pages = pages(&Theme::default());
-    for name in ["style.css", "theme.css", "page.js"] {
+    for name in ["style.css", "theme.css", "page.js", "mailbox.js"] {
         let asset = pages.asset(name).expect("it is there");
         let text = String::from_utf8_lossy(&asset.body).into_owned();
         for part in ["://", "@import", "url(", "innerHTML", "eval("] {

@@ -45,7 +45,7 @@ async fn the_latest_mail_is_told_to_tests() {
 async fn the_page_shows_the_newest_mail_first() {
     let world = World::new().await;
     let empty = world.mailbox("").await.expect(200).body;
-    assert!(empty.contains("No mail yet") && empty.contains("Development mode"), "{empty}");
+    assert!(empty.contains("<p data-empty>No mail yet") && empty.contains("Development mode"), "{empty}");
     world.mail("ada@example.com", "One").await;
     world.mail("ada@example.com", "<b>Two</b>").await;
     let page = world.mailbox("").await.expect(200).body;
@@ -62,7 +62,9 @@ async fn a_mail_is_shown_in_a_sandbox() {
     world.mail("ada@example.com", "Hello").await;
     let page = world.mailbox("/000000000001").await.expect(200).body;
     assert!(page.contains("src=\"/.linkgate/mailbox/000000000001/html\" sandbox=\"allow-popups"), "{page}");
-    assert!(page.contains("<h1>Hello</h1>") && page.contains("&lt;script&gt;") && !page.contains("<script>"));
+    assert!(page.contains("<h1>Hello</h1>") && !page.contains("<script>"));
+    let source = world.mailbox("/000000000001?view=source").await.expect(200).body;
+    assert!(source.contains("&amp;lt;script&amp;gt;") && !source.contains("<script>"), "{source}");
     let mail = world.mailbox("/000000000001/html").await.expect(200);
     let policy = mail.headers["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none';") && policy.contains("sandbox allow-popups"), "{policy}");
@@ -70,6 +72,35 @@ async fn a_mail_is_shown_in_a_sandbox() {
     assert!(mail.body.contains("<head><base target=\"_blank\">") && !mail.body.contains("<script"), "{}", mail.body);
     assert!(world.mailbox("/000000000002").await.expect(404).body.contains("There is no such mail"));
     world.mailbox("/000000000002/html").await.expect(404);
+}
+
+#[tokio::test]
+async fn a_mail_has_four_views_each_behind_a_link() {
+    let world = World::new().await;
+    world.mail("ada@example.com", "Hello").await;
+    let frame = "<iframe class=\"mail\" ";
+    let views = [
+        ("html", frame),
+        ("phone", "<iframe class=\"mail phone\" "),
+        ("text", "<pre>&lt;script&gt;alert(1)&lt;/script&gt;\n"),
+        ("source", "<pre>&lt;!doctype html&gt;"),
+    ];
+    for (view, shown) in views {
+        let page = world.mailbox(&format!("/000000000001?view={view}")).await.expect(200).body;
+        assert_eq!(page.matches("aria-current=\"page\"").count(), 1, "{page}");
+        assert!(page.contains(&format!("<a href=\"?view={view}\" aria-current=\"page\">")), "{page}");
+        for (other, part) in views {
+            assert_eq!(page.contains(part), part == shown, "{other} in {view}: {page}");
+        }
+        let link = world.latest("ada@example.com").await.text("link");
+        assert!(
+            page.contains(&format!("href=\"{link}\"")) && page.contains(&format!("data-copy=\"{link}\"")),
+            "{page}"
+        );
+    }
+    for query in ["", "?view=", "?view=nowhere", "?x=text"] {
+        assert!(world.mailbox(&format!("/000000000001{query}")).await.expect(200).body.contains(frame), "{query}");
+    }
 }
 
 #[tokio::test]
@@ -83,7 +114,7 @@ async fn a_hundred_mails_are_kept_for_a_day() {
     assert!(page.contains("Mail 104.") && page.contains("Mail 5.") && !page.contains("Mail 4."));
     world.mailbox("/000000000005").await.expect(404);
     world.clock.advance(Duration::from_secs(86_400));
-    assert!(world.mailbox("").await.expect(200).body.contains("No mail yet"));
+    assert!(world.mailbox("").await.expect(200).body.contains("<p data-empty>No mail yet"));
     world.latest("ada@example.com").await.expect(404);
 }
 
