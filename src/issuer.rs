@@ -247,6 +247,11 @@ impl Issuer {
         self.0.post(to, letter, until).await.is_ok()
     }
 
+    /// Whether a mail may well be sent now: false where it is known beforehand that it is not.
+    pub async fn takes_mail(&self) -> bool {
+        self.0.takes_mail().await
+    }
+
     /// The link page and, in development, the mailbox: for the public origin.
     pub fn pages(&self) -> Router {
         let pages = link_page::router(self.0.clone());

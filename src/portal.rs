@@ -16,7 +16,7 @@ use crate::agent::Agent;
 use crate::assertion::Assertions;
 use crate::clock::Clock;
 use crate::identity::{AddressRule, EmailAddress};
-use crate::mosaic::Mosaic;
+use crate::mosaic::{Mosaic, Step};
 use crate::origin::{Hosts, Origin};
 use crate::pages::Pages;
 use crate::personal_token::PersonalTokens;
@@ -246,6 +246,15 @@ impl Portal {
             return Err(Refusal::StaleForm.into());
         }
         Ok(Some(live))
+    }
+
+    /// Whether what a visitor asks for may well be sent now.
+    async fn can_send(&self, step: Step) -> bool {
+        let is_open = match &self.post {
+            Some(post) => post.is_open().await,
+            None => true,
+        };
+        is_open && self.mosaic.is_reachable(step)
     }
 
     /// The lasting name of the browser, where Mosaic is told one and the browser has one.

@@ -142,6 +142,14 @@ impl Post for Late {
         };
         if made.issuer.post(to, letter, until).await { Ok(()) } else { Err(Unsent) }
     }
+
+    async fn is_open(&self) -> bool {
+        match self.0.made.get() {
+            Some(made) => made.issuer.takes_mail().await,
+            // Calls say so themselves.
+            None => true,
+        }
+    }
 }
 
 /// The issuer's pages, which refuse as the portal does.

@@ -193,7 +193,7 @@ impl Inner {
     pub(super) async fn deliver(&self, mail: Mail) -> Result<(), Refusal> {
         match &self.outbox {
             Some(outbox) => Ok(outbox.add(&mail).await?),
-            None if self.config.mailbox => Ok(self.keep(&mail).await?),
+            None if self.config.mailbox => self.keep(mail).await,
             None => {
                 tracing::error!("a mail is not sent: there is neither `issuer.mailbox` nor [issuer.mail]");
                 Err(Refusal::Worded(StatusCode::SERVICE_UNAVAILABLE, "Email could not be sent"))
@@ -232,6 +232,6 @@ impl Inner {
             sent_at: now,
             expires_at: Timestamp::NEVER,
         };
-        Ok(self.keep(&mail).await?)
+        self.keep(mail).await
     }
 }

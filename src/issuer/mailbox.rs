@@ -6,22 +6,27 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, X_FRAME_OPTIONS};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router, middleware};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::api::Refusal;
 use super::mail::Mail;
 use super::{Inner, api, records};
+use crate::clock::Timestamp;
 use crate::identity::EmailAddress;
 use crate::pages::Reader;
 use crate::store;
 
+mod sending;
+
+const PATH: &str = "/.linkgate/mailbox";
 /// How many mails are kept.
 const KEPT: usize = 100;
 /// How long a mail is kept.
@@ -38,12 +43,30 @@ const MAIL_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-sr
 
 pub(super) fn router(issuer: Arc<Inner>) -> Router {
     Router::new()
-        .route("/.linkgate/mailbox", get(list))
+        .route(PATH, get(list))
         .route("/.linkgate/mailbox/latest", get(latest))
+        .route("/.linkgate/mailbox/sending", get(sending::show).post(sending::choose))
         .route("/.linkgate/mailbox/{id}", get(open))
         .route("/.linkgate/mailbox/{id}/html", get(open_html))
+        .layer(DefaultBodyLimit::max(4096))
         .layer(middleware::map_response(api::no_store))
         .with_state(issuer)
+}
+
+/// A mail in the mailbox.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    mail: Mail,
+    /// When it is there, where that is later than when it was sent.
+    #[serde(default)]
+    arrives_at: Option<Timestamp>,
+}
+
+impl Kept {
+    fn arrived(self, now: Timestamp) -> Option<Mail> {
+        self.arrives_at.is_none_or(|arrives_at| arrives_at <= now).then_some(self.mail)
+    }
 }
 
 fn mail_key(id: &str) -> String {
@@ -51,13 +74,19 @@ fn mail_key(id: &str) -> String {
 }
 
 impl Inner {
-    /// Puts the mail on the page.
-    pub(super) async fn keep(&self, mail: &Mail) -> Result<(), store::Error> {
-        let expires_at = self.clock.now().plus(LIFETIME);
+    /// Puts the mail on the page, as whoever tries things out wants it.
+    pub(super) async fn keep(&self, mail: Mail) -> Result<(), Refusal> {
+        let Some(delay) = self.sending().await?.delay() else {
+            tracing::warn!("a mail is not sent: the mailbox is set to fail");
+            return Err(Refusal::Worded(StatusCode::SERVICE_UNAVAILABLE, "Email could not be sent"));
+        };
+        let now = self.clock.now();
+        let kept = Kept { mail, arrives_at: (!delay.is_zero()).then(|| now.plus(delay)) };
+        let expires_at = now.plus(LIFETIME);
         // Mails of one millisecond stay in order, on every instance: the number comes from the store.
         let number = self.store.count("issuer/mails_sent", Duration::from_secs(86_400 * 3650)).await?.events;
         let id = format!("{number:012}");
-        records::save(self.store.as_ref(), &mail_key(&id), mail, expires_at).await?;
+        records::save(self.store.as_ref(), &mail_key(&id), &kept, expires_at).await?;
         self.store.index_add(INDEX, &id, expires_at).await?;
         for old in self.mail_ids().await?.iter().skip(KEPT) {
             self.store.remove(&mail_key(old)).await?;
@@ -74,7 +103,8 @@ impl Inner {
     }
 
     async fn mail(&self, id: &str) -> Result<Option<Mail>, store::Error> {
-        records::load(self.store.as_ref(), &mail_key(id)).await
+        let kept: Option<Kept> = records::load(self.store.as_ref(), &mail_key(id)).await?;
+        Ok(kept.and_then(|kept| kept.arrived(self.clock.now())))
     }
 
     /// The newest mails, at most `wanted`, of those that `matches` names.
@@ -109,7 +139,8 @@ async fn list(State(issuer): State<Arc<Inner>>, reader: Option<Extension<Reader>
     let reader = reader.map(|Extension(reader)| reader).unwrap_or_default();
     let mails = issuer.mails(KEPT, |_| true).await?;
     let mails: Vec<Value> = mails.iter().map(|(id, mail)| shown(id, mail)).collect();
-    Ok(Html(issuer.pages.render("mailbox.html", json!({ "mails": mails }), &reader)))
+    let values = json!({ "mails": mails, "sending": issuer.sending().await? });
+    Ok(Html(issuer.pages.render("mailbox.html", values, &reader)))
 }
 
 async fn open(

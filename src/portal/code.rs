@@ -84,7 +84,7 @@ impl Caller<'_> {
             tracing::info!(request.id = self.visit.request_id, "refused a request for a code: too many");
             return Err(Refusal::TooManyRequests { until }.into());
         }
-        if !portal.mosaic.is_reachable(Step::SendCode) {
+        if !portal.can_send(Step::SendCode).await {
             return Err(Refusal::SignInUnavailable.into());
         }
         let mailbox = portal.throttle.code(&self.attempt.identifier).await?;

@@ -14,6 +14,9 @@ pub trait Post: Send + Sync {
     /// # Errors
     /// When it is not.
     async fn send(&self, to: &EmailAddress, letter: Letter, until: Timestamp) -> Result<(), Unsent>;
+
+    /// Whether mails may well be taken now: false where it is known beforehand that they are not.
+    async fn is_open(&self) -> bool;
 }
 
 /// A mail is not on its way. Why, is in the log.

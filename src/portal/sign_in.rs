@@ -285,7 +285,7 @@ pub(super) async fn send(
         tracing::info!(request.id = visit.request_id, "refused a request for a link: too many");
         return Err(Refusal::TooManyRequests { until }.into());
     }
-    if !portal.mosaic.is_reachable(Step::SendLink) {
+    if !portal.can_send(Step::SendLink).await {
         return Err(Refusal::SignInUnavailable.into());
     }
     let landing_host = portal.landing_host(&return_to);

@@ -39,6 +39,7 @@ mod languages;
 mod limits;
 mod logs;
 mod mail;
+mod mailbox;
 mod mosaic;
 mod notices;
 mod number_match;

@@ -119,13 +119,33 @@ async fn a_hundred_mails_are_kept_for_a_day() {
 }
 
 #[tokio::test]
+async fn other_programs_are_refused_while_sending_fails() {
+    let world = World::new().await;
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let choose = async |sending: &str| {
+        run(world.issuer.pages(), Method::POST, "/.linkgate/mailbox/sending", &form, &format!("sending={sending}"))
+            .await
+    };
+    choose("fails").await.expect(303);
+    let call = json!({ "email": "ada@example.com", "redirect_uri": REDIRECT_URI });
+    let unsent = json!({ "message": "Email could not be sent", "error_code": "503" });
+    world.post(SEND, &call).await.refuses(503, &unsent);
+    world.latest("ada@example.com").await.expect(404);
+    choose("works").await.expect(303);
+    world.post(SEND, &call).await.expect(200);
+    world.latest("ada@example.com").await.expect(200);
+}
+
+#[tokio::test]
 async fn without_the_mailbox_no_mail_can_be_read_and_none_is_sent() {
     let world = World::with(Config { mailbox: false, ..config() }, settings()).await;
     let call = json!({ "email": "ada@example.com", "redirect_uri": REDIRECT_URI });
     let unsent = json!({ "message": "Email could not be sent", "error_code": "503" });
     world.post(SEND, &call).await.refuses(503, &unsent);
-    for path in ["/.linkgate/mailbox", "/.linkgate/mailbox/latest?to=ada@example.com", "/.linkgate/mailbox/1/html"] {
-        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+    for path in
+        ["", "/latest?to=ada@example.com", "/1/html", "/sending"].map(|path| format!("/.linkgate/mailbox{path}"))
+    {
+        let request = Request::builder().uri(&path).body(Body::empty()).unwrap();
         assert_eq!(world.issuer.pages().oneshot(request).await.unwrap().status(), StatusCode::NOT_FOUND, "{path}");
     }
 }
