@@ -38,15 +38,20 @@ use output::say;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The configuration
-    #[arg(long, short, global = true, value_name = "FILE", default_value = "gateway.toml")]
-    config: PathBuf,
+    /// The configuration [default: gateway.toml]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
+
+/// The configuration that is meant where none is named.
+const FILE: &str = "gateway.toml";
 
 #[derive(Subcommand)]
 enum Command {
     /// Run the gateway (the default)
     Run,
+    /// Develop on this machine: mail lands on a page, and a file that is saved is used at once; without a file, try the demo
+    Dev,
     /// Ask four questions, and write a short configuration from the answers
     Init(init::Arguments),
     /// Run the built-in issuer alone, for other programs and other machines' gateways
@@ -118,9 +123,11 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(WRONG) } else { ExitCode::SUCCESS };
         }
     };
-    let config = &arguments.config;
+    let named = arguments.config.as_deref();
+    let config = named.unwrap_or(Path::new(FILE));
     match arguments.command.unwrap_or(Command::Run) {
         Command::Run => run::run(config, Purpose::Gateway),
+        Command::Dev => run::develop(config, named.is_some()),
         Command::Init(arguments) => init::init(config, &arguments),
         Command::Issuer => run::run(config, Purpose::IssuerAlone),
         Command::Check { json, issuer } => {

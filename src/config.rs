@@ -22,6 +22,7 @@ use crate::{admin, assertion, issuer, mosaic, pages, personal_token, session, te
 
 mod check;
 mod content;
+mod development;
 mod difference;
 mod place;
 mod problem;
@@ -184,6 +185,8 @@ pub enum Purpose {
     Gateway,
     /// The built-in issuer alone.
     IssuerAlone,
+    /// A gateway that somebody tries out: its mail is shown where only this machine can see that.
+    Development,
 }
 
 impl Config {
@@ -231,9 +234,12 @@ impl Config {
             let message = "is in a folder whose name is not UTF-8".to_owned();
             problems.push(Problem::of_file(path.to_owned(), message, Some("move it into another folder")));
         }
-        let Some(settings) = read::settings(table, &places, &mut problems) else {
+        let Some(mut settings) = read::settings(table, &places, &mut problems) else {
             return Err(Problems::new(problems));
         };
+        if purpose == Purpose::Development {
+            settings.develop();
+        }
         let mut findings = check::check(&settings, purpose, &places, &directory, &problems);
         problems.extend(findings.problems);
         problem::in_order(&mut findings.warnings);

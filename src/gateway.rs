@@ -45,7 +45,7 @@ pub use alone::{RunningIssuer, start_issuer, start_issuer_with};
 use embedded::Embedded;
 use front::Front;
 use parts::{Ground, Parts, keep_listening};
-pub use reload::{NotReloaded, Reloaded};
+pub use reload::{NotReloaded, RELOADS, Reloaded};
 pub use sockets::{Sockets, Unshared};
 
 /// Why the gateway cannot start.

@@ -33,11 +33,14 @@ pub struct Config {
     pub level: String,
     /// Lines for people or for programs.
     pub format: Format,
+    /// A target whose events somebody else tells of, so that the log does not.
+    #[serde(skip)]
+    pub told_elsewhere: Option<&'static str>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: Format::Auto }
+        Self { level: "info".to_owned(), format: Format::Auto, told_elsewhere: None }
     }
 }
 
@@ -65,6 +68,13 @@ impl Config {
     /// When it is neither a level nor a filter.
     pub fn check(&self) -> Result<(), Error> {
         filter(&self.level).map(drop)
+    }
+
+    fn filter(&self) -> Result<EnvFilter, Error> {
+        match self.told_elsewhere {
+            Some(target) => filter(&format!("{},{target}=off", self.level)),
+            None => filter(&self.level),
+        }
     }
 }
 
@@ -105,7 +115,7 @@ pub fn init(config: &Config) -> Result<Flush, Error> {
 /// # Errors
 /// When the level is no filter.
 pub fn follow(config: &Config) -> Result<(), Error> {
-    let filter = filter(&config.level)?;
+    let filter = config.filter()?;
     LEVEL.get().map_or(Ok(()), |level| level(filter)).map_err(Error::Reload)
 }
 
@@ -122,7 +132,7 @@ where
 {
     // A stderr that is gone must not end the process, which a report about it on stderr would.
     let builder = tracing_subscriber::fmt().with_writer(writer).log_internal_errors(false);
-    let filter = filter(&config.level)?;
+    let filter = config.filter()?;
     if config.format.is_json(terminal) {
         let builder = builder.json().flatten_event(true).with_span_list(false);
         let builder = builder.with_env_filter(filter).with_filter_reloading();
@@ -200,7 +210,7 @@ mod tests {
     fn written(level: &str, format: Format, terminal: bool, events: fn()) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let config = Config { level: level.to_owned(), format };
+        let config = Config { level: level.to_owned(), format, ..Config::default() };
         let logging = subscriber(&config, terminal, move || writer.clone());
         let (subscriber, _) = logging.expect("the filter is well formed");
         tracing::subscriber::with_default(subscriber, events);
@@ -265,7 +275,7 @@ mod tests {
     fn the_level_can_be_changed_while_lines_are_written() {
         let lines = Lines::default();
         let writer = lines.clone();
-        let config = Config { level: "info".to_owned(), format: Format::Json };
+        let config = Config { format: Format::Json, ..Config::default() };
         let logging = subscriber(&config, false, move || writer.clone());
         let (subscriber, level) = logging.expect("the filter is well formed");
         tracing::subscriber::with_default(subscriber, || {

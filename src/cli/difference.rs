@@ -37,7 +37,8 @@ pub(super) fn difference(file: &Path, new: &Path, json: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn line(change: &Change, when: &str) -> String {
+/// One change on a line; `when` says what it waits for.
+pub(super) fn line(change: &Change, when: &str) -> String {
     let mark = if change.opens() { " (allows more than before)" } else { "" };
     format!("{}{when}{mark}\n", plain(change.in_full()))
 }

@@ -1,4 +1,4 @@
-//! `linkgate run` and `linkgate issuer`: the gateway, or the issuer alone, until it is told to stop.
+//! `linkgate run`, `linkgate dev` and `linkgate issuer`: the gateway, or the issuer alone, until it is told to stop.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -12,25 +12,40 @@ use super::output::{fail, say};
 use super::{FAILED, WRONG, load};
 use crate::clock::Clock;
 use crate::config::{Config, Problems, Purpose};
-use crate::gateway::{self, Running, RunningIssuer, Sockets};
+use crate::gateway::{self, NotReloaded, Reloaded, Running, RunningIssuer, Sockets};
 use crate::session::Chain;
 use crate::setting::Span;
 use crate::telemetry;
 
+mod developer;
 mod reloading;
 mod supervisor;
 mod upgrade;
 
+use developer::Developer;
 use reloading::{Next, Reloading};
 use upgrade::{Program, Successor};
 
 /// Runs what the file is for until it is told to stop.
 pub(super) fn run(file: &Path, purpose: Purpose) -> ExitCode {
+    run_loaded(purpose, || load(file, purpose))
+}
+
+/// Runs the file for who develops. Where there is none, and none was named, the demo application runs.
+pub(super) fn develop(file: &Path, is_named: bool) -> ExitCode {
+    let purpose = Purpose::Development;
+    run_loaded(purpose, || if is_named || file.exists() { load(file, purpose) } else { developer::without_file(file) })
+}
+
+fn run_loaded(purpose: Purpose, load: impl FnOnce() -> Result<Config, ExitCode>) -> ExitCode {
     let (sockets, predecessor) = Sockets::inherited();
-    let config = match load(file, purpose) {
+    let mut config = match load() {
         Ok(config) => config,
         Err(code) => return code,
     };
+    if Developer::of(&config, purpose).is_some() {
+        Developer::quiet(&mut config);
+    }
     let _flush = match telemetry::init(&config.log) {
         Ok(flush) => flush,
         Err(error) => return fail(&error, None, WRONG),
@@ -72,23 +87,34 @@ impl Started {
     async fn start(config: &Config, purpose: Purpose, sockets: Sockets) -> Result<Self, gateway::Error> {
         let clock = Clock::system();
         Ok(match purpose {
-            Purpose::Gateway => Self::Gateway(Box::new(gateway::start(config, clock, sockets).await?)),
+            Purpose::Gateway | Purpose::Development => {
+                Self::Gateway(Box::new(gateway::start(config, clock, sockets).await?))
+            }
             Purpose::IssuerAlone => Self::Issuer(Box::new(gateway::start_issuer(config, clock, sockets).await?)),
         })
     }
 
-    fn greet(&self, config: &Config) {
+    fn greet(&self, config: &Config, developer: Option<&Developer>) {
         match self {
-            Self::Gateway(running) => greet(config, running),
+            Self::Gateway(running) => greet(config, running, developer),
             Self::Issuer(running) => greet_issuer(config, running),
         }
     }
 
-    /// Says itself what came of it.
-    async fn reload(&mut self, read: Result<Config, Problems>) {
+    /// The log says what came of it, and so does this to who develops.
+    async fn reload(&mut self, mut read: Result<Config, Problems>, developer: Option<&Developer>) {
+        let Some(developer) = developer else { return drop(self.try_reload(read).await) };
+        if let Ok(config) = &mut read {
+            Developer::quiet(config);
+        }
+        let warnings = read.as_ref().map(|config| config.warnings().to_vec()).unwrap_or_default();
+        developer.tell(&self.try_reload(read).await, &warnings);
+    }
+
+    async fn try_reload(&mut self, read: Result<Config, Problems>) -> Result<Reloaded, NotReloaded> {
         match self {
-            Self::Gateway(running) => drop(running.reload(read).await),
-            Self::Issuer(running) => drop(running.reload(read)),
+            Self::Gateway(running) => running.reload(read).await,
+            Self::Issuer(running) => running.reload(read),
         }
     }
 
@@ -185,14 +211,16 @@ async fn serve(config: &Config, purpose: Purpose, sockets: Sockets, predecessor:
         Ok(running) => running,
         Err(error) => return fail(&error, error.hint().as_deref(), FAILED),
     };
-    running.greet(config);
+    let developer = Developer::of(config, purpose);
+    let developer = developer.as_ref();
+    running.greet(config, developer);
     supervisor::ready();
     if let Some(predecessor) = predecessor {
         running.take_over_from(predecessor);
     }
-    match work(&mut running, &mut stop, &mut reloading).await {
+    match work(&mut running, &mut stop, &mut reloading, developer).await {
         End::Stop => supervisor::stopping(),
-        End::Upgrade(successor) => drain(&mut running, successor, &mut stop, &mut reloading).await,
+        End::Upgrade(successor) => drain(&mut running, successor, &mut stop, &mut reloading, developer).await,
     }
     tracing::info!("stopping: open requests have {}", running.stop_timeout().await);
     tokio::select! {
@@ -209,7 +237,7 @@ enum End {
 }
 
 /// Serves, and goes over to other configurations, until told to stop or until there is a successor.
-async fn work(running: &mut Started, stop: &mut Stop, reloading: &mut Reloading) -> End {
+async fn work(running: &mut Started, stop: &mut Stop, reloading: &mut Reloading, developer: Option<&Developer>) -> End {
     loop {
         let next = tokio::select! {
             () = stop.asked() => return End::Stop,
@@ -217,7 +245,7 @@ async fn work(running: &mut Started, stop: &mut Stop, reloading: &mut Reloading)
         };
         supervisor::reloading();
         match next {
-            Next::Configuration(read) => running.reload(*read).await,
+            Next::Configuration(read) => running.reload(*read, developer).await,
             Next::Program => {
                 tracing::info!("upgrading: another program is started");
                 let handed_over = tokio::select! {
@@ -243,7 +271,13 @@ async fn work(running: &mut Started, stop: &mut Stop, reloading: &mut Reloading)
 
 /// Finishes what is open while a successor takes what is new. Rules that change still hold for it. When the successor
 /// ends this program does too, because systemd cannot see that as long as it is the child of another process.
-async fn drain(running: &mut Started, mut successor: Successor, stop: &mut Stop, reloading: &mut Reloading) {
+async fn drain(
+    running: &mut Started,
+    mut successor: Successor,
+    stop: &mut Stop,
+    reloading: &mut Reloading,
+    developer: Option<&Developer>,
+) {
     let timeout = running.upgrade_timeout().await;
     running.leave();
     tracing::info!("open requests have {timeout} to end");
@@ -261,13 +295,13 @@ async fn drain(running: &mut Started, mut successor: Successor, stop: &mut Stop,
             next = reloading.next() => next,
         };
         if let Next::Configuration(read) = next {
-            running.reload(*read).await;
+            running.reload(*read, developer).await;
         }
     }
 }
 
 /// Says where everything is; in development also what to do next.
-fn greet(config: &Config, running: &Running) {
+fn greet(config: &Config, running: &Running, developer: Option<&Developer>) {
     tracing::info!(
         public_url = %config.public_url,
         listen = %running.address,
@@ -276,6 +310,9 @@ fn greet(config: &Config, running: &Running) {
         process.id = std::process::id(),
         "linkgate is running"
     );
+    if let Some(developer) = developer {
+        return developer.greet(config, running);
+    }
     if !config.issuer.as_ref().is_some_and(|issuer| issuer.mailbox) {
         return;
     }

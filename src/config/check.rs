@@ -264,14 +264,7 @@ impl Check<'_> {
             }
             return;
         };
-        let mut beyond = Vec::new();
-        if !settings.listen.ip().is_loopback() {
-            beyond.push(format!("`listen` is {}", settings.listen));
-        }
-        if let Some(url) = settings.public_url.as_ref().filter(|url| !url.is_loopback()) {
-            beyond.push(format!("`public_url` is {url}"));
-        }
-        let beyond = beyond.join(" and ");
+        let beyond = settings.beyond_this_machine();
         if !beyond.is_empty() && issuer.0.mailbox {
             let message = format!("shows everybody's mail, so it works on this machine only, but {beyond}");
             let hint = "name a mail server in [issuer.mail] instead, or listen on 127.0.0.1 and use a localhost URL";
@@ -283,7 +276,7 @@ impl Check<'_> {
         }
         // Programs may make users.
         let can_grow = !settings.sign_up.0.allow.is_empty() || !issuer.0.client.is_empty();
-        if issuer.0.user.is_empty() && !can_grow && self.purpose == Purpose::Gateway {
+        if issuer.0.user.is_empty() && !can_grow && self.purpose != Purpose::IssuerAlone {
             let hint = "add an `[[issuer.user]]`, or name who may sign up in `sign_up.allow`";
             self.warn("issuer", "nobody can sign in: the issuer has no users, and nobody may sign up", hint);
         }

@@ -10,6 +10,9 @@ use crate::config::{Change, Config, Problems, difference};
 use crate::session::Chain;
 use crate::telemetry::{self, Metrics};
 
+/// The target of what the log says about reloads.
+pub const RELOADS: &str = module_path!();
+
 /// What a reload made of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Reloaded {
@@ -17,6 +20,8 @@ pub struct Reloaded {
     pub applied: Vec<Change>,
     /// What will be different after a restart.
     pub waiting: Vec<Change>,
+    /// Where something that is different from now on is as it was until a restart.
+    pub as_before: Option<&'static str>,
 }
 
 /// Why everything is as it was.
@@ -72,12 +77,16 @@ impl Reloaded {
 
     /// From `running` to `config`, which has of `wanted` what can be had now.
     pub(super) fn new(running: &Config, config: &Config, wanted: &Config) -> Self {
-        Self { applied: difference(running, config), waiting: difference(config, wanted) }
+        let applied = difference(running, config);
+        // The built-in issuer keeps the pages that it began with.
+        let is_on_its_pages = config.issuer.is_some() && applied.iter().any(|change| change.is_of("theme"));
+        let as_before = "[theme] waits for a restart in mails, on the page behind a link, and in the mailbox";
+        Self { waiting: difference(config, wanted), as_before: is_on_its_pages.then_some(as_before), applied }
     }
 
     /// Says what is different, and that the configuration is in order.
     pub(super) fn tell(&self, wanted: &Config, metrics: &Metrics, readiness: &Readiness, clock: &Clock) {
-        let Self { applied, waiting } = self;
+        let Self { applied, waiting, as_before } = self;
         let hash = wanted.contents.short_hash();
         metrics.configured(&hash, clock.now().unix_seconds());
         readiness.warn(CONFIGURATION, None);
@@ -87,8 +96,8 @@ impl Reloaded {
         for change in waiting {
             tracing::warn!("{change}: waits for a restart");
         }
-        if wanted.issuer.is_some() && applied.iter().any(|change| change.is_of("theme")) {
-            tracing::warn!("[theme] waits for a restart in mails, on the page behind a link, and in the mailbox");
+        if let Some(as_before) = as_before {
+            tracing::warn!("{as_before}");
         }
         if applied.is_empty() && waiting.is_empty() {
             return tracing::info!(config.hash = hash, "the configuration was read again and is the same");

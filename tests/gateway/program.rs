@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::harness::{Answer, HOST, PATIENCE, Visitor, configuration, eventually, exchange};
 
 mod commands;
+mod developing;
 mod directory;
 mod doctor;
 mod explaining;

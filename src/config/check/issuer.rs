@@ -39,7 +39,7 @@ impl Check<'_> {
     fn issuer_listener(&mut self, issuer: &Config) {
         let settings = self.settings;
         let (key, listen) = match self.purpose {
-            Purpose::Gateway => ("issuer.listen", issuer.listen),
+            Purpose::Gateway | Purpose::Development => ("issuer.listen", issuer.listen),
             Purpose::IssuerAlone => {
                 if issuer.listen.is_some() {
                     let hint = "take it out, and set `listen` at the top of the file";
@@ -79,7 +79,7 @@ impl Check<'_> {
         for problem in client.problems(self.directory) {
             self.refuse(&format!("{key}.{}", problem.key), problem.reason, "");
         }
-        if client.id == OWN_CLIENT && self.purpose == Purpose::Gateway {
+        if client.id == OWN_CLIENT && self.purpose != Purpose::IssuerAlone {
             self.refuse(&format!("{key}.id"), "is the name of the gateway's own client", "choose another name");
         }
         if let Some(file) = &client.secret_file

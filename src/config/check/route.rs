@@ -12,7 +12,7 @@ use crate::proxy::route::{Config, HostPattern, RouteMethod};
 impl Check<'_> {
     pub(super) fn routes(&mut self) {
         let (settings, places) = (self.settings, self.places);
-        if settings.route.is_empty() && !self.is_broken("route") && self.purpose == Purpose::Gateway {
+        if settings.route.is_empty() && !self.is_broken("route") && self.purpose != Purpose::IssuerAlone {
             let application = "name your application: `[[route]]` and below it `upstream = \"http://127.0.0.1:3000\"`";
             let is_alone = settings.issuer.as_ref().is_some_and(|issuer| !issuer.0.client.is_empty());
             let hint = if is_alone { ", or check a file for `linkgate issuer` with `--issuer`" } else { "" };
