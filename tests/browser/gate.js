@@ -49,6 +49,9 @@ async function startSilentApplication() {
   return { url: `http://127.0.0.1:${server.address().port}`, close };
 }
 
+/** A path whose name makes an assertion about it too long to be sent. */
+export const UNSIGNABLE = `/${"x".repeat(8_300)}`;
+
 const ISSUER = `[issuer]
 mailbox = true
 [sign_up]
@@ -86,6 +89,22 @@ links_per_peer = 1`,
   alone: (nowhere) => `${WITHOUT_MOSAIC(nowhere)}
 [sign_in]
 ${MANY_LINKS}`,
+  idle: () => `${ISSUER}
+[sign_in]
+${MANY_LINKS}
+[session]
+idle_timeout = "2s"`,
+  storeless: (nowhere) => `${ISSUER}
+[session]
+store = "redis://127.0.0.1:${nowhere}"`,
+  matching: () => `${ISSUER}
+[sign_in]
+${MANY_LINKS}
+other_devices = "match-number"`,
+  mailing: () => `${ISSUER}
+[sign_in]
+links_per_mailbox = 100
+${MANY_LINKS}`,
 };
 
 /** Starts a gateway of this kind. */
@@ -116,6 +135,10 @@ path = "/slow"
 upstream = "${silent.url}"
 response_timeout = "100ms"
 retries = 0
+[[route]]
+path = "${UNSIGNABLE}"
+upstream = "demo"
+assertion = true
 `;
   const file = join(home, "gateway.toml");
   await writeFile(file, config);
@@ -127,6 +150,17 @@ retries = 0
   program.stderr.on("data", (text) => (log += text));
   const ended = new Promise((resolve) => program.on("exit", resolve));
   const origin = `http://localhost:${port}`;
+  const command = (asked) => new Promise((resolve, reject) => {
+    const running = spawn(PROGRAM, asked, { stdio: ["ignore", "pipe", "inherit"] });
+    let said = "";
+    running.stdout.on("data", (text) => (said += text));
+    running.on("exit", (code) => (code === 0 ? resolve(said) : reject(new Error(`failed to ${asked.join(" ")}`))));
+  });
+  const invite = async (language, to) => {
+    const itsFile = join(home, `${language}.toml`);
+    await writeFile(itsFile, config.replace("[theme]", `[theme]\nlanguage = "${language}"`));
+    await command(["invite", to, "--route", "/closed", "--config", itsFile]);
+  };
   const live = () => fetch(`http://127.0.0.1:${admin}/health/live`).then((answer) => answer.ok, () => false);
   const stop = async () => {
     program.kill("SIGTERM");
@@ -157,6 +191,21 @@ retries = 0
       return mail && mail.link !== known?.link ? mail : null;
     }),
     newest: mails,
+    /** Has a mail with an invitation sent, in the language that the theme may have. */
+    invite,
+    /** How many sessions somebody has. Whoever asks the gateway itself would use the session. */
+    sessions: async (of) => {
+      const said = await command(["sessions", "list", of, "--json", "--config", file]);
+      return JSON.parse(said).gateway.length;
+    },
+    /** Has mail arrive (`works`), come late (`slow`) or not be taken (`fails`). */
+    choose: (sending) => fetch(`${origin}/.linkgate/mailbox/sending`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ sending }),
+    }).then((answer) => {
+      if (!answer.ok) throw new Error(`the mailbox does not take ${sending}`);
+    }),
     stop,
   };
 }

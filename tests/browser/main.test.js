@@ -7,6 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { audit } from "./audit.js";
 import { launch } from "./chromium.js";
 import { startGate } from "./gate.js";
+import { auditMail, openReader, sendAll } from "./mails.js";
 import { STATES } from "./states.js";
 import { STORIES } from "./stories.js";
 import { visit } from "./visitor.js";
@@ -51,17 +52,29 @@ describe("every state, light and dark, wide and narrow", () => {
   }
 });
 
+test("every mail in every language, light and dark, on a phone and a desk", LIMIT, async (context) => {
+  const mails = await sendAll(await gateOf("mailing"));
+  const reader = await openReader(browser);
+  try {
+    for (const mail of mails) {
+      await context.test(`${mail.name} in ${mail.language}`, () => auditMail(reader, mail));
+    }
+  } finally {
+    await reader.close();
+  }
+});
+
 describe("stories", () => {
   for (const [name, tell] of Object.entries(STORIES)) {
     test(name, LIMIT, async () => {
       const gate = await gateOf("usual");
       const visitors = [];
-      const come = async (options) => {
-        visitors.push(await visit(browser, gate, options));
+      const come = async (options, where = gate) => {
+        visitors.push(await visit(browser, where, options));
         return visitors.at(-1);
       };
       try {
-        await tell({ visitor: await come(), visit: come, gate });
+        await tell({ visitor: await come(), visit: come, gate, gateOf });
         assert.deepEqual(visitors.flatMap(({ problems }) => problems), []);
       } finally {
         await Promise.all(visitors.map((visitor) => visitor.leave()));
