@@ -1,7 +1,7 @@
 // Every page that people can see, and what they do to see it. The numbers are those of the list of pages that the
 // product is to have.
 
-import { until } from "./gate.js";
+import { UNSIGNABLE, until } from "./gate.js";
 
 const wrongCode = async (visitor) => {
   await visitor.page.getByText("Enter a code instead").click();
@@ -18,6 +18,27 @@ const sendAgain = async (visitor) => {
     await Promise.all([visitor.page.waitForEvent("load"), button.click()]);
     return false;
   });
+};
+
+/** Opens the link that another browser asked for, and gives that browser and the number it shows. */
+const openOtherDevices = async (visitor) => {
+  const waiting = await visitor.other();
+  const { link } = await waiting.askForMail();
+  const number = await waiting.page.locator("[data-number] .number").innerText();
+  await visitor.open(link);
+  await visitor.press("Continue");
+  return { waiting, number };
+};
+
+const chooseWrong = async (visitor, number) => {
+  const offered = await visitor.page.locator("[name=number]").allInnerTexts();
+  await visitor.press(offered.find((other) => other !== number));
+};
+
+const openMail = async (visitor) => {
+  await visitor.askForMail();
+  await visitor.open("/.linkgate/mailbox");
+  await visitor.page.locator("ol.mails h2 a").first().click();
 };
 
 const overSession = async (visitor, isOver) => {
@@ -137,6 +158,41 @@ export const STATES = [
     },
   },
   {
+    number: 6, name: "check-email-number", heading: "Check your email", text: "Choose this number there", kind: "matching",
+    reach: (visitor) => visitor.ask(),
+  },
+  {
+    number: 6, name: "choose-number", heading: "Which number is shown where you started?", kind: "matching",
+    reach: openOtherDevices,
+  },
+  {
+    number: 6, name: "number-chosen", heading: "Go back to the device where you started", kind: "matching",
+    reach: async (visitor) => {
+      const { number } = await openOtherDevices(visitor);
+      await visitor.press(number);
+    },
+  },
+  {
+    number: 6, name: "number-wrong", heading: "That wasn't the number", kind: "matching",
+    reach: async (visitor) => {
+      const { number } = await openOtherDevices(visitor);
+      await chooseWrong(visitor, number);
+    },
+  },
+  {
+    number: 6, name: "sign-in-stopped", heading: "This sign-in was stopped", kind: "matching",
+    reach: async (visitor) => {
+      const device = await visitor.other();
+      const { link } = await visitor.askForMail();
+      const number = await visitor.page.locator("[data-number] .number").innerText();
+      await device.open(link);
+      await device.press("Continue");
+      await chooseWrong(device, number);
+      await device.page.waitForURL("**/.linkgate/sign-in/number*");
+      await visitor.open("/.linkgate/sign-in/sent");
+    },
+  },
+  {
     number: 7, name: "link", heading: "Finish signing in to Example Wiki",
     reach: async (visitor) => {
       const { link } = await visitor.askForMail();
@@ -176,6 +232,20 @@ export const STATES = [
     reach: async (visitor) => {
       await visitor.signIn();
       await visitor.open("/slow");
+    },
+  },
+  {
+    number: 11, name: "our-fault", heading: "Something went wrong on our side",
+    reach: async (visitor) => {
+      await visitor.signIn();
+      await visitor.open(UNSIGNABLE);
+    },
+  },
+  {
+    number: 11, name: "not-available", heading: "Example Wiki is not available just now", kind: "storeless",
+    reach: async (visitor) => {
+      await visitor.open("/reports");
+      await visitor.type(visitor.address);
     },
   },
   {
@@ -244,6 +314,10 @@ export const STATES = [
     }),
   },
   {
+    number: 16, name: "session-idle", heading: "Sign in to Example Wiki", text: "without use", kind: "idle",
+    reach: (visitor) => overSession(visitor, async ({ gate, address }) => (await gate.sessions(address)) === 0),
+  },
+  {
     number: 17, name: "account", heading: "Your account",
     reach: async (visitor) => {
       await visitor.signIn();
@@ -299,10 +373,25 @@ export const STATES = [
   },
   {
     name: "mail", heading: /^Sign in to Example Wiki/,
+    reach: openMail,
+  },
+  ...["Phone", "Text", "Source"].map((view) => ({
+    name: `mail-${view.toLowerCase()}`, heading: /^Sign in to Example Wiki/,
     reach: async (visitor) => {
-      await visitor.askForMail();
+      await openMail(visitor);
+      await visitor.follow(view);
+    },
+  })),
+  {
+    name: "mailbox-empty", heading: "Mailbox", text: "No mail yet", kind: "mailing",
+    reach: (visitor) => visitor.open("/.linkgate/mailbox"),
+  },
+  {
+    name: "mailbox-fails", heading: "Mailbox", text: "Whoever asks for a link is told", kind: "mailing",
+    reach: async (visitor) => {
+      await visitor.gate.choose("fails");
       await visitor.open("/.linkgate/mailbox");
-      await visitor.page.locator("ol.mails h2 a").first().click();
+      await visitor.gate.choose("works");
     },
   },
 ];

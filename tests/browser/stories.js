@@ -306,6 +306,70 @@ export const STORIES = {
     }
   },
 
+  async "new mail shows up in the mailbox by itself, is said, and takes nobody's place"({ visit, gateOf }) {
+    const gate = await gateOf("mailing");
+    const first = await visit({}, gate);
+    await first.askForMail();
+    const reader = await visit({ permissions: ["clipboard-read", "clipboard-write"] }, gate);
+    const { page } = reader;
+    // The page's own clock; the gateway's goes on as it does.
+    await page.clock.install();
+    await reader.open("/.linkgate/mailbox");
+    const mailTo = ({ address }) => page.locator("[data-mail]").filter({ hasText: address });
+    await mailTo(first).getByRole("link", { name: "Open link" }).focus();
+    const second = await visit({}, gate);
+    const { link } = await second.askForMail();
+    await until("the mail in the list", async () => {
+      await page.clock.runFor(3_000);
+      return mailTo(second).count();
+    });
+    assert.ok((await page.locator("[data-mail]").first().innerText()).includes(second.address));
+    assert.match(await page.locator("[role=status] [data-say]").textContent(), /^New: Sign in to Example Wiki/);
+    assert.equal(await page.evaluate(() => document.activeElement.closest("li").innerText.match(/ada\d+/)[0]),
+      first.address.split("@")[0]);
+    await mailTo(second).getByRole("button", { name: "Copy link" }).click();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), link);
+    assert.equal(await mailTo(second).count(), 1);
+  },
+
+  async "the mailbox lets sending fail, without script, and visitors see what they would"({ visit, gateOf }) {
+    const gate = await gateOf("mailing");
+    const developer = await visit({ script: false }, gate);
+    const choose = async (from, to) => {
+      await developer.open("/.linkgate/mailbox");
+      const details = developer.page.locator("details");
+      if (!(await details.evaluate((element) => element.open))) await details.locator("summary").click();
+      assert.ok(await developer.page.getByLabel(from).isChecked());
+      await developer.page.getByLabel(to).check();
+      await developer.press("Use this");
+      await developer.page.locator("summary").filter({ hasText: to }).waitFor();
+    };
+    await choose("Mail arrives at once", "Sending fails");
+    const visitor = await visit({}, gate);
+    await visitor.open("/reports");
+    await visitor.type(visitor.address);
+    assert.equal(await visitor.heading(), "Sign-in is not available just now");
+    await choose("Sending fails", "Mail arrives at once");
+    await visitor.signIn();
+  },
+
+  async "the number that the waiting page shows lets it in from another device"({ visit, gateOf }) {
+    const gate = await gateOf("matching");
+    const waiting = await visit({}, gate);
+    const { link } = await waiting.askForMail();
+    const number = await waiting.page.locator("[data-number] .number").innerText();
+    const phone = await visit({ viewport: { width: 375, height: 667 }, hasTouch: true }, gate);
+    await phone.open(link);
+    await phone.press("Continue");
+    assert.equal(await phone.heading(), "Which number is shown where you started?");
+    await phone.press(number);
+    await phone.page.waitForURL("**/.linkgate/sign-in/number*");
+    assert.equal(await phone.heading(), "Go back to the device where you started");
+    await waiting.page.waitForURL("**/reports");
+    await phone.open("/reports");
+    assert.equal(await phone.heading(), "Sign in to Example Wiki");
+  },
+
   async "a browser that keeps no cookies is told so"({ gate }) {
     const profile = await mkdtemp(join(tmpdir(), "linkgate-profile-"));
     const settings = { profile: { default_content_setting_values: { cookies: 2 } } };
