@@ -99,7 +99,9 @@ async fn a_mail_has_four_views_each_behind_a_link() {
         );
     }
     for query in ["", "?view=", "?view=nowhere", "?x=text"] {
-        assert!(world.mailbox(&format!("/000000000001{query}")).await.expect(200).body.contains(frame), "{query}");
+        let page = world.mailbox(&format!("/000000000001{query}")).await.expect(200).body;
+        let usual = "<a href=\"?view=html\" aria-current=\"page\">";
+        assert!(page.contains(frame) && page.contains(usual), "{query}: {page}");
     }
 }
 
