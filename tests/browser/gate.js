@@ -61,6 +61,15 @@ const MANY_LINKS = `links_per_peer = 10000
 links_in_all = 10000
 resend_pause = "1s"`;
 
+/** Who is asked for access to what has owners. */
+export const OWNER = "owner@example.com";
+
+const OWNED = `[[route]]
+path = "/owned"
+upstream = "demo"
+allow = { groups = ["editors"] }
+owners = ["${OWNER}"]`;
+
 const WITHOUT_MOSAIC = (port) => `[mosaic]
 base_url = "http://127.0.0.1:${port}"
 issuer = "http://127.0.0.1:${port}"
@@ -101,6 +110,11 @@ store = "redis://127.0.0.1:${nowhere}"`,
 [sign_in]
 ${MANY_LINKS}
 other_devices = "match-number"`,
+  owned: () => `${ISSUER}
+[sign_in]
+links_per_mailbox = 100
+notices = ["new-browser", "signed-out-everywhere"]
+${MANY_LINKS}`,
   mailing: () => `${ISSUER}
 [sign_in]
 links_per_mailbox = 100
@@ -127,6 +141,7 @@ path = "/closed"
 upstream = "demo"
 allow = { groups = ["editors"] }
 no_access_text = "Ask your team lead to add you to the group editors."
+${kind === "owned" ? OWNED : ""}
 [[route]]
 path = "/down"
 upstream = "http://127.0.0.1:${nowhere}"
@@ -191,6 +206,11 @@ assertion = true
       return mail && mail.link !== known?.link ? mail : null;
     }),
     newest: mails,
+    /** The mail by which an owner is asked to let `who` in. */
+    request: (who) => until(`a request of ${who}`, async () => {
+      const mail = await mails(OWNER);
+      return mail?.text.includes(`${who} would like`) ? mail : null;
+    }),
     /** Has a mail with an invitation sent, in the language that the theme may have. */
     invite,
     /** How many sessions somebody has. Whoever asks the gateway itself would use the session. */

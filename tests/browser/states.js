@@ -1,7 +1,7 @@
 // Every page that people can see, and what they do to see it. The numbers are those of the list of pages that the
 // product is to have.
 
-import { UNSIGNABLE, until } from "./gate.js";
+import { OWNER, UNSIGNABLE, until } from "./gate.js";
 
 const wrongCode = async (visitor) => {
   await visitor.page.getByText("Enter a code instead").click();
@@ -33,6 +33,29 @@ const openOtherDevices = async (visitor) => {
 const chooseWrong = async (visitor, number) => {
   const offered = await visitor.page.locator("[name=number]").allInnerTexts();
   await visitor.press(offered.find((other) => other !== number));
+};
+
+const askForAccess = async (visitor) => {
+  await visitor.signIn();
+  await visitor.open("/owned");
+  await visitor.press("Ask for access");
+  await visitor.page.waitForURL("**/.linkgate/access?**");
+};
+
+/** Signs in as the owner whom somebody else asks, and opens the request from the mail. */
+const openRequest = async (visitor) => {
+  const asking = await visitor.other();
+  await askForAccess(asking);
+  const { link } = await visitor.gate.request(asking.address);
+  visitor.address = OWNER;
+  await visitor.signInAgain();
+  await visitor.open(link);
+};
+
+const answerRequest = async (visitor, answer) => {
+  await openRequest(visitor);
+  await visitor.page.getByLabel(answer, { exact: true }).check();
+  await visitor.press("Answer");
 };
 
 const openMail = async (visitor) => {
@@ -221,6 +244,31 @@ export const STATES = [
     },
   },
   {
+    number: 10, name: "no-access-ask", heading: "You don't have access to Example Wiki", text: "can let you in", kind: "owned",
+    reach: async (visitor) => {
+      await visitor.signIn();
+      await visitor.open("/owned");
+    },
+  },
+  { name: "asked-for-access", heading: "We've asked for you", kind: "owned", reach: askForAccess },
+  { name: "access-request", heading: "Someone asks for access", text: "For an hour", kind: "owned", reach: openRequest },
+  {
+    name: "access-request-granted", heading: "Someone asks for access", text: "let them in", kind: "owned",
+    reach: (visitor) => answerRequest(visitor, "For a day"),
+  },
+  {
+    name: "access-request-refused", heading: "Someone asks for access", text: "said no", kind: "owned",
+    reach: (visitor) => answerRequest(visitor, "No"),
+  },
+  {
+    name: "access-request-gone", heading: "This request is no more", kind: "owned",
+    reach: async (visitor) => {
+      visitor.address = OWNER;
+      await visitor.signInAgain();
+      await visitor.open(`/.linkgate/access/${"A".repeat(43)}`);
+    },
+  },
+  {
     number: 11, name: "not-responding", heading: "Example Wiki is not responding",
     reach: async (visitor) => {
       await visitor.signIn();
@@ -321,6 +369,15 @@ export const STATES = [
     number: 17, name: "account", heading: "Your account",
     reach: async (visitor) => {
       await visitor.signIn();
+      await visitor.open("/.linkgate/account");
+    },
+  },
+  {
+    number: 17, name: "account-elsewhere", heading: "Your account", text: "Sign out everywhere else",
+    reach: async (visitor) => {
+      const other = await visitor.other();
+      await other.signIn();
+      await visitor.signInAgain();
       await visitor.open("/.linkgate/account");
     },
   },

@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { layoutProblems, PICTURES } from "./audit.js";
 import { launchWith } from "./chromium.js";
-import { until } from "./gate.js";
+import { OWNER, until } from "./gate.js";
+import { auditMail, openReader } from "./mails.js";
 import { Visitor } from "./visitor.js";
 
 const SENT = "**/.linkgate/sign-in/sent";
@@ -368,6 +369,46 @@ export const STORIES = {
     await waiting.page.waitForURL("**/reports");
     await phone.open("/reports");
     assert.equal(await phone.heading(), "Sign in to Example Wiki");
+  },
+
+  async "whom a page refuses asks its owner, who lets them in from the mail"({ visit, gateOf }) {
+    const gate = await gateOf("owned");
+    const visitor = await visit({}, gate);
+    await visitor.signIn();
+    await visitor.open("/owned");
+    await visitor.press("Ask for access");
+    await visitor.page.waitForURL("**/.linkgate/access?**");
+    const mail = await gate.request(visitor.address);
+    const reader = await openReader(visitor.browser);
+    await auditMail(reader, { name: "access-asked", language: "en", mail, buttons: 4 });
+    await reader.close();
+    const owner = await visit({ viewport: { width: 375, height: 667 }, hasTouch: true }, gate);
+    owner.address = OWNER;
+    await owner.open(mail.link);
+    assert.equal(await owner.heading(), "Sign in to Example Wiki");
+    await owner.signInAgain();
+    await owner.open(mail.link);
+    assert.ok(await owner.page.getByLabel("For an hour", { exact: true }).isChecked());
+    await owner.press("Answer");
+    await owner.page.getByText("may open").waitFor();
+    await visitor.follow("Check again");
+    await visitor.page.waitForURL("**/owned");
+    assert.match(await visitor.heading(), /^Hello/);
+  },
+
+  async "signing out everywhere else leaves this browser signed in"({ visit, gateOf }) {
+    const gate = await gateOf("owned");
+    const here = await visit({}, gate);
+    await here.signIn();
+    const there = await here.other();
+    await there.signInAgain();
+    await here.open("/.linkgate/account");
+    await here.press("Sign out everywhere else");
+    await here.page.getByRole("button", { name: "Sign out everywhere else" }).waitFor({ state: "detached" });
+    await there.open("/reports");
+    assert.equal(await there.heading(), "Sign in to Example Wiki");
+    await here.open("/reports");
+    assert.match(await here.heading(), /^Hello/);
   },
 
   async "a browser that keeps no cookies is told so"({ gate }) {

@@ -1,5 +1,7 @@
 // Somebody with a browser of their own: what they do, and what is noted of it meanwhile.
 
+import { until } from "./gate.js";
+
 let visitors = 0;
 
 /** A fresh browser profile at `gate`; without `script`, scripts do not run in it. */
@@ -114,6 +116,19 @@ export class Visitor {
     await this.open(link);
     await this.press("Continue");
     await this.page.waitForURL(`**${target}`);
+  }
+
+  /** Signs in once this address may be sent another link. */
+  async signInAgain() {
+    const known = await this.gate.newest(this.address);
+    const { link } = await until("another link", async () => {
+      await this.ask();
+      const mail = await this.gate.newest(this.address);
+      return mail?.link?.includes("/.linkgate/link") && mail.link !== known?.link ? mail : null;
+    });
+    await this.open(link);
+    await this.press("Continue");
+    await this.page.waitForURL("**/reports");
   }
 
   /** Signs in, and gives the address of the callback that did it. */
