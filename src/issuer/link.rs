@@ -45,7 +45,7 @@ pub(super) enum Found {
     /// It works.
     Live(Box<Link>),
     /// One of its codes was redeemed.
-    Used,
+    Used(Box<Link>),
     /// It never was, or its time is over.
     Gone,
 }
@@ -104,11 +104,10 @@ impl Inner {
         let name = fingerprint(token);
         let key = link_key(&name);
         let Some(sealed) = self.store.get(&key).await? else { return Ok(Found::Gone) };
-        if self.store.get(&one_time_code::used_key(&name)).await?.is_some() {
-            return Ok(Found::Used);
-        }
+        let is_used = self.store.get(&one_time_code::used_key(&name)).await?.is_some();
         let opened = seal(token).open(&key, &sealed).map_err(|_| store::Error::Corrupt(key.clone()))?;
-        serde_json::from_slice(&opened).map(|link| Found::Live(Box::new(link))).map_err(|_| store::Error::Corrupt(key))
+        let link = serde_json::from_slice(&opened).map(Box::new).map_err(|_| store::Error::Corrupt(key))?;
+        Ok(if is_used { Found::Used(link) } else { Found::Live(link) })
     }
 
     /// A fresh code for a link; `None` when it has made too many just now.

@@ -21,6 +21,8 @@ use crate::store;
 
 const PATH: &str = "/.linkgate/link";
 
+/// In place of a code, for a gateway that needs none: the link was used.
+const SPENT: &str = "spent";
 /// When to press again after too many presses.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -41,7 +43,7 @@ async fn show(
     let token = token_in(query.unwrap_or_default().as_bytes());
     match issuer.find_link(&token).await {
         Ok(Found::Live(link)) => page.ask(&token, &link),
-        Ok(Found::Used) => page.used(),
+        Ok(Found::Used(link)) => page.used(&link),
         Ok(Found::Gone) => page.expired(),
         Err(error) => page.unavailable(&error),
     }
@@ -55,7 +57,7 @@ async fn press(State(issuer): State<Arc<Inner>>, reader: Option<Extension<Reader
 async fn lead_on(issuer: &Inner, token: &str, page: &Shown<'_>) -> Result<Response, store::Error> {
     let link = match issuer.find_link(token).await? {
         Found::Live(link) => link,
-        Found::Used => return Ok(page.used()),
+        Found::Used(link) => return Ok(page.used(&link)),
         Found::Gone => return Ok(page.expired()),
     };
     let Some(code) = issuer.make_code(token, &link).await? else { return Ok(page.busy()) };
@@ -108,7 +110,13 @@ impl<'a> Shown<'a> {
         self.page(StatusCode::GONE, "link_expired.html", json!({ "minutes": minutes }))
     }
 
-    fn used(&self) -> Response {
+    /// The gateway itself knows whether whoever comes back is signed in, and where they were going.
+    fn used(&self, link: &Link) -> Response {
+        let own = self.issuer.settings.own_client.as_ref();
+        if own.is_some_and(|own| own.id == link.client_id) {
+            let target = with_code(&link.redirect_uri, SPENT, link.state.as_deref());
+            return (StatusCode::SEE_OTHER, [(LOCATION, target)]).into_response();
+        }
         self.page(StatusCode::GONE, "link_used.html", json!({}))
     }
 

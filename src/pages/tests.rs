@@ -59,8 +59,12 @@ fn all_in(language: Language, pages: &Pages, text: &str) -> Vec<(String, String)
             add(&format!("sign-in by {}, {problem:?}, labelled", kind.as_str()), pages.show(&view, frame));
         }
     }
-    for notice in [Notice::EndedIdle { idle_timeout: Span::hours(12) }, Notice::EndedLifetime, Notice::FormInterrupted]
-    {
+    for notice in [
+        Notice::EndedIdle { idle_timeout: Span::hours(12) },
+        Notice::EndedLifetime,
+        Notice::FormInterrupted,
+        Notice::FormRenewed,
+    ] {
         let view = EnterAddress { notice: Some(notice), ..enter.clone() };
         add(&format!("sign-in, {notice:?}"), pages.show(&view, frame));
     }

@@ -110,6 +110,8 @@ pub enum Notice {
     EndedLifetime,
     /// The session ended while a form was being sent; what was typed there is lost.
     FormInterrupted,
+    /// The form was another's by the time it was sent, and has to be sent again.
+    FormRenewed,
 }
 
 /// "Check your email": the same for every address, whoever typed it.

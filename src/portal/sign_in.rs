@@ -23,7 +23,7 @@ use crate::agent::Agent;
 use crate::identity::{AddressRule, BadIdentifier, Identifier, IdentifierKind};
 use crate::mosaic::Step;
 use crate::pages::{
-    AddressProblem, AlreadySignedIn, CheckEmail, CodeEntry, EnterAddress, Notice, SignedInElsewhere, StaleForm, Webmail,
+    AddressProblem, AlreadySignedIn, CheckEmail, CodeEntry, EnterAddress, Notice, SignedInElsewhere, Webmail,
 };
 use crate::secret;
 use crate::session::attempt::{Attempt, AttemptKey, Browser};
@@ -264,15 +264,22 @@ pub(super) async fn send(
         return Ok(portal.cookies_blocked(&visit, &headers, &return_to, false));
     };
     if !secret::same(browser.csrf_token().as_bytes(), form.csrf.as_bytes()) {
-        // Another tab may have been first; this one goes on to its own page all the same.
-        return Ok(portal.refuser(&visit).answer_with(&StaleForm { return_to }, Refusal::StaleForm, &headers));
+        // Another tab may have been first, so that the form is not this browser's any more: it is shown anew, as it was.
+        let page = EnterAddress {
+            address: typed(&form.email),
+            notice: Some(Notice::FormRenewed),
+            organization: form.organization,
+            step_up: !form.step_up.is_empty(),
+            ..portal.enter_address(&browser, &return_to)
+        };
+        return Ok(portal.refuser(&visit).answer_with(&page, Refusal::StaleForm, &headers));
     }
     let identifier = match portal.sign_in.read(&form.email) {
         Ok(identifier) => identifier,
         Err(problem) => {
             let empty = problem == BadIdentifier::Empty;
             let page = EnterAddress {
-                address: form.email.chars().take(254).collect(),
+                address: typed(&form.email),
                 problem: Some(if empty { AddressProblem::Empty } else { AddressProblem::Incomplete }),
                 organization: form.organization,
                 step_up: !form.step_up.is_empty(),
@@ -306,6 +313,11 @@ pub(super) async fn send(
         answer.headers_mut().append(header::SET_COOKIE, cookie);
     }
     Ok(answer)
+}
+
+/// What somebody typed, as far as the field takes it.
+fn typed(address: &str) -> String {
+    address.chars().take(254).collect()
 }
 
 /// Who wants in, and how.

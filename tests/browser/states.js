@@ -58,6 +58,16 @@ const answerRequest = async (visitor, answer) => {
   await visitor.press("Answer");
 };
 
+/** Has the same browser be somebody else by way of another tab; the first one stays as it is. */
+const openAsAnother = async (visitor, act) => {
+  const { page } = visitor;
+  await visitor.openTab();
+  await visitor.context.clearCookies();
+  await act();
+  await visitor.page.close();
+  visitor.page = page;
+};
+
 const openMail = async (visitor) => {
   await visitor.askForMail();
   await visitor.open("/.linkgate/mailbox");
@@ -393,16 +403,20 @@ export const STATES = [
     },
   },
   {
-    name: "stale-form", heading: "This page was open too long",
+    name: "form-renewed", heading: "Sign in to Example Wiki", text: "Press the button once more",
     reach: async (visitor) => {
       await visitor.open("/reports");
-      const { page } = visitor;
-      await visitor.openTab();
-      await visitor.context.clearCookies();
-      await visitor.open("/reports");
-      await visitor.page.close();
-      visitor.page = page;
+      await openAsAnother(visitor, () => visitor.open("/reports"));
       await visitor.type(visitor.address);
+    },
+  },
+  {
+    name: "stale-form", heading: "This page was open too long",
+    reach: async (visitor) => {
+      await visitor.signIn();
+      await visitor.open("/.linkgate/sign-out");
+      await openAsAnother(visitor, () => visitor.signInAgain());
+      await visitor.press("Sign out");
     },
   },
   {

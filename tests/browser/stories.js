@@ -99,20 +99,16 @@ export const STORIES = {
     const tabs = [visitor.page];
     while (tabs.length < 5) tabs.push(await visitor.openTab());
     await Promise.all(tabs.map((tab, number) => tab.goto(`/reports/${number}`)));
-    const ask = async (tab) => {
+    const button = (tab) => tab.getByRole("button", { name: "Email me a sign-in link" });
+    for (const tab of tabs) {
       await tab.locator("#email").fill(visitor.address);
-      await tab.getByRole("button", { name: "Email me a sign-in link" }).click();
-      await tab.locator("h1").filter({ hasNotText: "Sign in to" }).waitFor();
-    };
-    for (const [number, tab] of tabs.entries()) {
-      await ask(tab);
-      // The browser has the name that came last, and the forms of other tabs are for another one.
-      if ((await tab.locator("h1").innerText()) === "This page was open too long") {
-        await tab.getByRole("link", { name: "Try again" }).click();
-        await tab.waitForURL(`**/.linkgate/sign-in?return_to=%2Freports%2F${number}`);
-        await ask(tab);
+      await Promise.all([tab.waitForEvent("load"), button(tab).click()]);
+      // The browser has the name that came last, and the forms of other tabs are for another one: they are shown anew.
+      if (await tab.getByText("Press the button once more").count()) {
+        assert.equal(await tab.locator("#email").inputValue(), visitor.address);
+        await button(tab).click();
       }
-      assert.equal(new URL(tab.url()).pathname, "/.linkgate/sign-in/sent");
+      await tab.waitForURL(SENT);
     }
     const { link } = await visitor.gate.mail(visitor.address);
     await visitor.openTab();
@@ -185,9 +181,7 @@ export const STORIES = {
     await page.reload();
     assert.equal(new URL(page.url()).pathname, "/reports");
     await page.goBack();
-    assert.equal(await visitor.heading(), "This link was already used");
-    await visitor.follow("Sign in again");
-    assert.equal(await visitor.heading(), "You're signed in");
+    await page.waitForURL("**/reports");
     await visitor.open("/.linkgate/sign-out");
     await visitor.press("Sign out");
     await page.waitForURL("**/.linkgate/signed-out");

@@ -294,3 +294,25 @@ async fn the_policy_of_the_moment_decides_when_the_link_comes_back() {
     assert!(visitor.is_known_as(&gate, None).await);
     assert_eq!(gate.counted("redeemed").await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_signed_in_goes_on_when_a_used_link_is_opened_again() {
+    let gate = Gate::start().await;
+    let mut visitor = gate.visitor();
+    visitor.ask_for_link("ada@example.com", "/x").await;
+    let link = mail(&gate, "ada@example.com").await["link"].as_str().unwrap().to_owned();
+    let callback = visitor.press(&link).await;
+    visitor.open(&callback).await;
+    let back = visitor.open(&link).await;
+    assert_eq!(visitor.open(back.location()).await.location(), "/x");
+    let mut stranger = gate.visitor();
+    let led = stranger.open(&link).await;
+    let told = stranger.open(led.location()).await;
+    assert_eq!((told.status, told.heading()), (StatusCode::GONE, "This link was already used"));
+    let csrf = visitor.open("/.linkgate/sign-out").await.field("csrf");
+    visitor.post("/.linkgate/sign-out", &[("csrf", &csrf)]).await;
+    let led = visitor.open(&link).await;
+    let told = visitor.open(led.location()).await;
+    assert_eq!((told.status, told.heading()), (StatusCode::GONE, "This link was already used"));
+    assert_eq!(gate.counted("redeemed").await, 1);
+}

@@ -90,10 +90,13 @@ async fn links_codes_and_refresh_tokens_stay_with_their_client() {
     gate.post(SEND, &json!({ "email": "ada@example.com", "redirect_uri": INTRANET_URI })).await.expect(400);
     intranet.post(SEND, &json!({ "email": "ada@example.com", "redirect_uri": INTRANET_URI })).await.expect(200);
     let link = intranet.latest("ada@example.com").await.text("link");
-    let code = intranet.press(link.split_once("token=").unwrap().1).await.expect(303).parameter("code").unwrap();
+    let token = link.split_once("token=").unwrap().1;
+    let code = intranet.press(token).await.expect(303).parameter("code").unwrap();
 
     gate.authenticate(&code).await.expect(400);
     let tokens = intranet.authenticate(&code).await.expect(200);
+    let used = intranet.open(token).await.expect(410);
+    assert!(used.body.contains("<h1>This link was already used</h1>"), "the gateway leads to nobody else's callback");
     assert_eq!(claims(&gate, &tokens.text("id_token")).await["aud"], "intranet");
     assert_eq!(claims(&gate, &tokens.text("access_token")).await["client_id"], "intranet");
 
