@@ -30,7 +30,7 @@ after(async () => {
   await Promise.all(started.map(({ value }) => value?.stop()));
 });
 
-describe("every state, light and dark, wide and narrow", () => {
+describe("every state, light and dark, wide and narrow", { concurrency: 2 }, () => {
   for (const { name, heading, title, text, kind = "usual", reach } of STATES) {
     for (const script of [true, false]) {
       test(`${name} ${script ? "with" : "without"} script`, LIMIT, async () => {
