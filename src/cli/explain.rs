@@ -9,12 +9,13 @@ use clap::Args;
 use http::{HeaderMap, Method};
 
 use super::administration::with_loaded;
-use super::output::{fail, print, print_json, refuse, table};
-use super::{FAILED, WRONG, load};
+use super::output::{fail, plain, print, print_json, refuse, say, table};
+use super::{WRONG, load};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Purpose};
 use crate::gateway::administration::grants;
 use crate::gateway::explain::{Explainer, Explanation, Question, split};
+use crate::session::Chain;
 use crate::setting::Span;
 
 mod field;
@@ -98,16 +99,27 @@ async fn explained(config: &Config, arguments: &Arguments) -> Result<Explanation
     let is_somebody = identity.is_some();
     let signed_in_at = now.minus(arguments.signed_in_ago.map(|ago| ago.0).unwrap_or_default());
     question.visitor = identity.and_then(|who| explainer.suppose(who, signed_in_at));
-    let mut explanation = match grants(config, &clock) {
-        Ok(Some(grants)) if is_somebody => explainer
-            .explain_with(&question, &grants)
-            .await
-            .map_err(|error| fail(&error, Some("without `--as` the store is not asked"), FAILED))?,
-        Err(error) if is_somebody => return Err(fail(&error, error.hint().as_deref(), FAILED)),
-        _ => explainer.explain(&question),
-    };
+    let found = if is_somebody { with_grants(config, &explainer, &question, &clock).await } else { Ok(None) };
+    let found = found.unwrap_or_else(|why| {
+        say(&format!("note: what was granted is left out: failed to {}\n", plain(&why)));
+        None
+    });
+    let mut explanation = found.unwrap_or_else(|| explainer.explain(&question));
     explanation.is_refused_at_sign_in = is_somebody && question.visitor.is_none();
     Ok(explanation)
+}
+
+/// What the rules and the grants in the store come to; nothing where there is no store to have any. Fails with the reason why
+/// the store cannot answer.
+async fn with_grants(
+    config: &Config,
+    explainer: &Explainer,
+    question: &Question,
+    clock: &Clock,
+) -> Result<Option<Explanation>, String> {
+    let Some(grants) = grants(config, clock).map_err(|error| Chain(&error).to_string())? else { return Ok(None) };
+    let explained = explainer.explain_with(question, &grants).await;
+    explained.map(Some).map_err(|error| Chain(&error).to_string())
 }
 
 fn question(arguments: &Arguments, now: Timestamp) -> Result<Question, String> {

@@ -191,3 +191,28 @@ async fn a_link_of_the_built_in_issuer_survives_a_restart() {
     assert_eq!(visitor.open("/wanted").await.status, StatusCode::OK);
     assert_eq!(second.recorder.only().values("x-forwarded-email"), [ADA]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_owner_grants_on_one_instance_counts_on_the_other_at_once() {
+    const BOB: &str = "bob@example.com";
+    let clock = Clock::manual(START);
+    let location = RedisServer::shared().location(random_token().expose());
+    let routes = "[[route]]\npath = '/wiki'\nupstream = UPSTREAM\nallow = { groups = ['staff'] }\n\
+        owners = ['root@example.com']\n";
+    let start = || Gate::on(open(&location, &clock), clock.clone(), |text| with_routes(&text, routes));
+    let (one, two) = (start().await, start().await);
+    let mut bob = one.signed_in(BOB).await;
+    let mut root = two.signed_in("root@example.com").await;
+    let refused = bob.open("/wiki").await;
+    assert_eq!(at(&bob, &two).program().open("/wiki").await.status, StatusCode::FORBIDDEN, "which is remembered");
+    let form = [("csrf", &*refused.field("csrf")), ("route", "localhost/wiki"), ("return_to", "/wiki")];
+    bob.post("/.linkgate/access", &form).await;
+    let link = mail(&two, "root@example.com").await["link"].as_str().unwrap().to_owned();
+    let page = root.open(&link).await;
+    let (path, _) = link.split_once('?').unwrap();
+    root.post(path, &[("csrf", &page.field("csrf")), ("answer", "day")]).await;
+    // The clock stands still, so only the announcement makes the other one forget.
+    for gate in [&one, &two] {
+        eventually(async || at(&bob, gate).program().open("/wiki").await.status == StatusCode::OK).await;
+    }
+}

@@ -187,3 +187,16 @@ async fn another_configuration_is_told_in_words_with_what_waits_for_a_restart() 
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
     assert!(ended.stderr.starts_with("error: wrong.toml:24:1: "), "{}", ended.stderr);
 }
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_leaves_out_what_was_granted() {
+    let away = "[session]\nstore = \"redis://127.0.0.1:1\"\n[[route]]\nallow = { groups = [\"staff\"] }\n";
+    let text = "public_url = \"http://localhost:8080\"\n[issuer]\nmailbox = true\n[sign_up]\nallow = [\"*\"]\n";
+    let home = Home::with(&format!("{text}{away}upstream = \"http://127.0.0.1:9\"\n"));
+    let ended = explain(&home, &["http://localhost:8080/", "--as", "ada@example.com"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.starts_with("verdict  no_access"), "{}", ended.stdout);
+    assert!(ended.stderr.starts_with("note: what was granted is left out: failed to "), "{}", ended.stderr);
+    let unasked = explain(&home, &["http://localhost:8080/"]).await;
+    assert_eq!((unasked.code, unasked.stderr.as_str()), (Some(0), ""), "without somebody the store is not asked");
+}
