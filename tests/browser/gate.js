@@ -61,14 +61,17 @@ const MANY_LINKS = `links_per_peer = 10000
 links_in_all = 10000
 resend_pause = "1s"`;
 
-/** Who is asked for access to what has owners. */
-export const OWNER = "owner@example.com";
+/** Parts of the site with an owner each: what is asked of one at the same time is not the newest mail of another. */
+const OWNERS = 8;
 
-const OWNED = `[[route]]
-path = "/owned"
+/** Where a visitor is refused and can ask, and whom. */
+export const ownedBy = (number) => ({ path: `/owned${number % OWNERS}`, owner: `owner${number % OWNERS}@example.com` });
+
+const OWNED = Array.from({ length: OWNERS }, (_, number) => ownedBy(number)).map(({ path, owner }) => `[[route]]
+path = "${path}"
 upstream = "demo"
 allow = { groups = ["editors"] }
-owners = ["${OWNER}"]`;
+owners = ["${owner}"]`).join("\n");
 
 const WITHOUT_MOSAIC = (port) => `[mosaic]
 base_url = "http://127.0.0.1:${port}"
@@ -206,9 +209,9 @@ assertion = true
       return mail && mail.link !== known?.link ? mail : null;
     }),
     newest: mails,
-    /** The mail by which an owner is asked to let `who` in. */
-    request: (who) => until(`a request of ${who}`, async () => {
-      const mail = await mails(OWNER);
+    /** The mail by which `owner` is asked to let `who` in. */
+    request: (owner, who) => until(`a request of ${who}`, async () => {
+      const mail = await mails(owner);
       return mail?.text.includes(`${who} would like`) ? mail : null;
     }),
     /** Has a mail with an invitation sent, in the language that the theme may have. */

@@ -1,7 +1,7 @@
 // Every page that people can see, and what they do to see it. The numbers are those of the list of pages that the
 // product is to have.
 
-import { OWNER, UNSIGNABLE, until } from "./gate.js";
+import { ownedBy, UNSIGNABLE, until } from "./gate.js";
 
 const wrongCode = async (visitor) => {
   await visitor.page.getByText("Enter a code instead").click();
@@ -37,7 +37,7 @@ const chooseWrong = async (visitor, number) => {
 
 const askForAccess = async (visitor) => {
   await visitor.signIn();
-  await visitor.open("/owned");
+  await visitor.open(ownedBy(visitor.number).path);
   await visitor.press("Ask for access");
   await visitor.page.waitForURL("**/.linkgate/access?**");
 };
@@ -46,8 +46,9 @@ const askForAccess = async (visitor) => {
 const openRequest = async (visitor) => {
   const asking = await visitor.other();
   await askForAccess(asking);
-  const { link } = await visitor.gate.request(asking.address);
-  visitor.address = OWNER;
+  const { owner } = ownedBy(asking.number);
+  const { link } = await visitor.gate.request(owner, asking.address);
+  visitor.address = owner;
   await visitor.signInAgain();
   await visitor.open(link);
 };
@@ -257,7 +258,7 @@ export const STATES = [
     number: 10, name: "no-access-ask", heading: "You don't have access to Example Wiki", text: "can let you in", kind: "owned",
     reach: async (visitor) => {
       await visitor.signIn();
-      await visitor.open("/owned");
+      await visitor.open(ownedBy(visitor.number).path);
     },
   },
   { name: "asked-for-access", heading: "We've asked for you", kind: "owned", reach: askForAccess },
@@ -273,7 +274,7 @@ export const STATES = [
   {
     name: "access-request-gone", heading: "This request is no more", kind: "owned",
     reach: async (visitor) => {
-      visitor.address = OWNER;
+      visitor.address = ownedBy(visitor.number).owner;
       await visitor.signInAgain();
       await visitor.open(`/.linkgate/access/${"A".repeat(43)}`);
     },

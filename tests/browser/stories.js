@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { layoutProblems, PICTURES } from "./audit.js";
 import { launchWith } from "./chromium.js";
-import { OWNER, until } from "./gate.js";
+import { ownedBy, until } from "./gate.js";
 import { auditMail, openReader } from "./mails.js";
 import { Visitor } from "./visitor.js";
 
@@ -369,15 +369,16 @@ export const STORIES = {
     const gate = await gateOf("owned");
     const visitor = await visit({}, gate);
     await visitor.signIn();
-    await visitor.open("/owned");
+    const { path, owner: address } = ownedBy(visitor.number);
+    await visitor.open(path);
     await visitor.press("Ask for access");
     await visitor.page.waitForURL("**/.linkgate/access?**");
-    const mail = await gate.request(visitor.address);
+    const mail = await gate.request(address, visitor.address);
     const reader = await openReader(visitor.browser);
     await auditMail(reader, { name: "access-asked", language: "en", mail, buttons: 4 });
     await reader.close();
     const owner = await visit({ viewport: { width: 375, height: 667 }, hasTouch: true }, gate);
-    owner.address = OWNER;
+    owner.address = address;
     await owner.open(mail.link);
     assert.equal(await owner.heading(), "Sign in to Example Wiki");
     await owner.signInAgain();
@@ -386,7 +387,7 @@ export const STORIES = {
     await owner.press("Answer");
     await owner.page.getByText("may open").waitFor();
     await visitor.follow("Check again");
-    await visitor.page.waitForURL("**/owned");
+    await visitor.page.waitForURL(`**${path}`);
     assert.match(await visitor.heading(), /^Hello/);
   },
 

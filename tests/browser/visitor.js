@@ -20,6 +20,7 @@ export class Visitor {
   constructor(browser, gate, context, script) {
     Object.assign(this, { browser, gate, context, script });
     visitors += 1;
+    this.number = visitors;
     this.address = `ada${visitors}@example.com`;
     this.problems = [];
     this.sizes = new Map();
