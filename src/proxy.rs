@@ -214,7 +214,8 @@ impl ProxyHttp for Proxy {
         headers::let_go_of_spelling(session.req_header_mut())?;
         // Where the framework has decided to close the connection, that stands.
         if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(context.site.terms.limits.keep_alive.0.as_secs().max(1)));
+            // Without a limit of the framework's, which would be a timer for each request: `edge` has one.
+            session.set_keepalive(Some(0));
         }
         session.set_read_timeout(Some(VISITOR_TIMEOUT));
         session.set_write_timeout(Some(VISITOR_TIMEOUT));

@@ -132,7 +132,7 @@ struct Noted {
 /// What an HTTP/1 connection is doing.
 #[derive(Clone, Default)]
 enum Phase {
-    /// The first request header is awaited.
+    /// A request header is awaited: the first one, or one that has begun to arrive.
     #[default]
     Opened,
     /// A request is answered.
@@ -141,19 +141,45 @@ enum Phase {
     Forwarded(Arc<Leave>),
     /// A further request may come.
     Idle,
+    /// None may any more.
+    Closed,
 }
 
 impl Course {
     fn note(&self, phase: Phase) {
         let mut noted = lock(&self.noted);
-        let before = mem::replace(&mut noted.phase, phase);
+        let before = self.begin(&mut noted, phase);
+        drop(noted);
+        // The end of a leave may end a stream.
+        drop(before);
+    }
+
+    /// Begins a phase, and gives the one before it.
+    fn begin(&self, noted: &mut Noted, phase: Phase) -> Phase {
         noted.number += 1;
         if mem::take(&mut noted.is_unwatched) {
             self.wake.notify_one();
         }
-        drop(noted);
-        // The end of a leave may end a stream.
-        drop(before);
+        mem::replace(&mut noted.phase, phase)
+    }
+
+    /// Notes that bytes have arrived; false where that is too late.
+    fn heard(&self) -> bool {
+        let mut noted = lock(&self.noted);
+        if matches!(noted.phase, Phase::Idle) {
+            self.begin(&mut noted, Phase::Opened);
+        }
+        !matches!(noted.phase, Phase::Closed)
+    }
+
+    /// Closes the connection if nothing was noted since the note `number`.
+    fn close(&self, number: u64) -> bool {
+        let mut noted = lock(&self.noted);
+        if noted.number != number {
+            return false;
+        }
+        noted.phase = Phase::Closed;
+        true
     }
 
     /// The phase, and the number of its note.
@@ -181,6 +207,13 @@ pub(super) fn header_arrived(session: &Session) {
         Some(connection) => connection.streams().header_arrived(),
         None => note(Phase::Busy),
     }
+}
+
+/// Notes that bytes of a visitor have arrived: after a request, that the next one begins. False where the connection was idle
+/// for too long by then, so that nothing may come of them.
+fn heard() -> bool {
+    // HTTP/2, and what comes ahead of HTTP, have limits of their own.
+    CONNECTION.try_with(|connection| connection.heard()).unwrap_or(true)
 }
 
 /// Notes that a request goes on to an upstream. What is given back is kept as long as that lasts.
@@ -307,7 +340,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         Some((stream, entered))
     }
 
-    /// Returns when the connection must end: a header is overdue, or a forwarded request must be cut off, because it was
+    /// Returns when the connection must end: a header is overdue, no further request comes, or a forwarded request must be cut off, because it was
     /// told to end and has not, or cannot end by itself.
     async fn overdue(&self, course: &Course) {
         let mut seen = None;
@@ -326,7 +359,8 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
                 Phase::Idle if is_old => {
                     // It holds the memory that the request was read into.
                     lock(&course.remembered).take();
-                    Some(keep_alive + header_timeout)
+                    // It was idle for as long already.
+                    Some(keep_alive.saturating_sub(REVIEW))
                 }
                 Phase::Forwarded(leave) if is_old => {
                     if leave.end().is_some() {
@@ -338,14 +372,14 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
                     }
                     None
                 }
-                Phase::Forwarded(_) | Phase::Busy | Phase::Idle => None,
+                Phase::Forwarded(_) | Phase::Busy | Phase::Idle | Phase::Closed => None,
             };
             // A request that ends meanwhile is not held on to.
             drop(phase);
             match silence {
                 Some(longest) => {
                     course.doze(number, longest).await;
-                    if course.look().1 == number {
+                    if course.close(number) {
                         return;
                     }
                 }
@@ -410,5 +444,23 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_arrives_in_time_is_a_request_and_nothing_after_that() {
+        let course = Course::default();
+        course.note(Phase::Idle);
+        let (_, number) = course.look();
+        assert!(course.heard());
+        assert!(!course.close(number), "a header has begun to arrive");
+        course.note(Phase::Idle);
+        let (_, number) = course.look();
+        assert!(course.close(number));
+        assert!(!course.heard());
     }
 }

@@ -46,6 +46,17 @@ async fn a_header_that_trickles_is_not_waited_for_and_a_slow_answer_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_idle_is_closed() {
+    let gate = Gate::with(|text| limited(&text, "keep_alive = \"1s\"")).await;
+    let mut idle = gate.wire().await;
+    for _ in 0..2 {
+        idle.send(OPEN).await;
+        assert_eq!(idle.answer().await.body, "hello");
+    }
+    assert_eq!(idle.rest().await, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_address_has_so_many_connections_and_a_trusted_proxy_more() {
     let gate = Gate::with(|text| limited(&text, "connections_per_peer = 2")).await;
     let trusted = "trusted_proxies = [\"127.0.0.1/32\"]\n";

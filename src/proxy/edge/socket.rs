@@ -76,7 +76,12 @@ impl AsyncRead for Socket {
         // Whoever reads while an answer is under way waits for more of it. What is wrong with the socket is told by the
         // next write.
         let _: Poll<io::Result<()>> = self.poll_send(task);
-        Pin::new(&mut self.stream).poll_read(task, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(task, buffer))?;
+        if buffer.filled().len() > before && !super::heard() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
