@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use linkgate::secret::fingerprint;
 use serde_json::Value;
 
 use crate::harness::{Answer, Gate, Visitor, eventually, mail, parameter, try_mail, with_routes};
@@ -253,6 +254,20 @@ async fn one_visitor_asks_for_ten_routes_a_day() {
     let eleventh = bob.post("/.linkgate/access", &[("csrf", &csrf), ("route", "localhost/r10")]).await;
     assert_eq!(eleventh.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(gate.mails().await, 11, "one sign-in and ten requests");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_owners_of_one_route_are_asked_thirty_times_an_hour() {
+    let gate = gate().await;
+    let budget = format!("access_asked_for:{}", fingerprint("localhost/wiki"));
+    for _ in 0..29 {
+        gate.store.count(&budget, HOUR).await.unwrap();
+    }
+    ask(&mut gate.signed_in(BOB).await, "/wiki").await;
+    let mut eve = gate.signed_in("eve@example.com").await;
+    let csrf = eve.open("/.linkgate/sign-out").await.field("csrf");
+    let refused = eve.post("/.linkgate/access", &[("csrf", &csrf), ("route", "localhost/wiki")]).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
