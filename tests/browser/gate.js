@@ -124,8 +124,9 @@ links_per_mailbox = 100
 ${MANY_LINKS}`,
 };
 
-/** Starts a gateway of this kind. */
-export async function startGate(kind) {
+/** Starts a gateway of this kind; `kind-de` has mails that nobody asked for on a page in that language. */
+export async function startGate(named) {
+  const [kind, language = "en"] = named.split("-");
   const [port, admin, nowhere] = await freePorts(3);
   const silent = await startSilentApplication();
   const home = await mkdtemp(join(tmpdir(), "linkgate-browser-"));
@@ -135,6 +136,7 @@ ${KINDS[kind](nowhere)}
 [admin]
 listen = "127.0.0.1:${admin}"
 [theme]
+language = "${language}"
 name = "Example Wiki"
 contact = "help@example.com"
 [[route]]
@@ -176,7 +178,7 @@ assertion = true
   });
   const invite = async (language, to) => {
     const itsFile = join(home, `${language}.toml`);
-    await writeFile(itsFile, config.replace("[theme]", `[theme]\nlanguage = "${language}"`));
+    await writeFile(itsFile, config.replace(/^language = .*$/m, `language = "${language}"`));
     await command(["invite", to, "--route", "/closed", "--config", itsFile]);
   };
   const live = () => fetch(`http://127.0.0.1:${admin}/health/live`).then((answer) => answer.ok, () => false);
@@ -212,7 +214,7 @@ assertion = true
     /** The mail by which `owner` is asked to let `who` in. */
     request: (owner, who) => until(`a request of ${who}`, async () => {
       const mail = await mails(owner);
-      return mail?.text.includes(`${who} would like`) ? mail : null;
+      return mail?.text.includes(who) && mail.link?.includes("/.linkgate/access/") ? mail : null;
     }),
     /** Has a mail with an invitation sent, in the language that the theme may have. */
     invite,

@@ -6,7 +6,7 @@ import { request } from "playwright-core";
 import { PICTURES, violations } from "./audit.js";
 import { until } from "./gate.js";
 
-const LANGUAGES = { en: "ltr", de: "ltr", fr: "ltr", es: "ltr", he: "rtl" };
+export const LANGUAGES = { en: "ltr", de: "ltr", fr: "ltr", es: "ltr", he: "rtl" };
 const WIDTHS = [375, 1280];
 const SCHEMES = ["light", "dark"];
 const MOST_BYTES = 30 * 1024;

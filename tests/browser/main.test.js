@@ -6,9 +6,9 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { audit } from "./audit.js";
 import { launch } from "./chromium.js";
-import { startGate } from "./gate.js";
-import { auditMail, openReader, sendAll } from "./mails.js";
-import { STATES } from "./states.js";
+import { ownedBy, startGate } from "./gate.js";
+import { auditMail, LANGUAGES, openReader, sendAll } from "./mails.js";
+import { askForAccess, STATES } from "./states.js";
 import { STORIES } from "./stories.js";
 import { visit } from "./visitor.js";
 
@@ -61,6 +61,22 @@ test("every mail in every language, light and dark, on a phone and a desk", LIMI
     }
   } finally {
     await reader.close();
+  }
+});
+
+describe("what an owner is asked, in every language", { concurrency: 2 }, () => {
+  for (const language of Object.keys(LANGUAGES)) {
+    test(language, LIMIT, async () => {
+      const visitor = await visit(browser, await gateOf(`owned-${language}`));
+      const reader = await openReader(browser);
+      try {
+        await askForAccess(visitor);
+        const mail = await visitor.gate.request(ownedBy(visitor.number).owner, visitor.address);
+        await auditMail(reader, { name: "access-asked", language, mail, buttons: 4 });
+      } finally {
+        await Promise.all([reader.close(), visitor.leave()]);
+      }
+    });
   }
 });
 

@@ -35,7 +35,7 @@ const chooseWrong = async (visitor, number) => {
   await visitor.press(offered.find((other) => other !== number));
 };
 
-const askForAccess = async (visitor) => {
+export const askForAccess = async (visitor) => {
   await visitor.signIn();
   await visitor.open(ownedBy(visitor.number).path);
   await visitor.press("Ask for access");

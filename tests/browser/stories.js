@@ -7,7 +7,6 @@ import { join } from "node:path";
 import { layoutProblems, PICTURES } from "./audit.js";
 import { launchWith } from "./chromium.js";
 import { ownedBy, until } from "./gate.js";
-import { auditMail, openReader } from "./mails.js";
 import { Visitor } from "./visitor.js";
 
 const SENT = "**/.linkgate/sign-in/sent";
@@ -374,9 +373,6 @@ export const STORIES = {
     await visitor.press("Ask for access");
     await visitor.page.waitForURL("**/.linkgate/access?**");
     const mail = await gate.request(address, visitor.address);
-    const reader = await openReader(visitor.browser);
-    await auditMail(reader, { name: "access-asked", language: "en", mail, buttons: 4 });
-    await reader.close();
     const owner = await visit({ viewport: { width: 375, height: 667 }, hasTouch: true }, gate);
     owner.address = address;
     await owner.open(mail.link);
