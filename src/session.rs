@@ -373,8 +373,8 @@ impl Sessions {
         serde_json::from_slice(opened.expose()).map(Some).map_err(|_| store::Error::Corrupt(name))
     }
 
-    /// Makes a session for someone whom Mosaic just vouched for and who came from `whence`, and gives the cookie that names it.
-    /// A session always gets a new ID.
+    /// Makes a session for someone whom Mosaic just vouched for and who came from `whence`, and gives the cookie that
+    /// names it. A session always gets a new ID.
     ///
     /// # Errors
     /// When the store cannot keep it.

@@ -340,8 +340,8 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         Some((stream, entered))
     }
 
-    /// Returns when the connection must end: a header is overdue, no further request comes, or a forwarded request must be cut off, because it was
-    /// told to end and has not, or cannot end by itself.
+    /// Returns when the connection must end: a header is overdue, no further request comes, or a forwarded request must be
+    /// cut off, because it was told to end and has not, or cannot end by itself.
     async fn overdue(&self, course: &Course) {
         let mut seen = None;
         loop {
