@@ -20,7 +20,7 @@ mod lines;
 mod metrics;
 
 use lines::Lines;
-pub use metrics::{Metrics, OpenRequest, OpenStream, UpstreamGauge};
+pub use metrics::{FORWARDED, Metrics, OpenRequest, OpenStream, UpstreamGauge};
 
 /// The target of access lines, one per request; a filter can name it.
 pub const ACCESS: &str = "linkgate::access";

@@ -4,11 +4,13 @@
 //! request, so their number is bounded. The hash of the configuration is another one after each reload, and there is one at
 //! a time.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use super::Error;
@@ -19,6 +21,7 @@ pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     durations: HistogramVec,
+    forwarded: Forwarded,
     open_requests: IntGauge,
     open_streams: IntGaugeVec,
     streams_ended: IntCounterVec,
@@ -142,6 +145,7 @@ impl Metrics {
             registry: Registry::new(),
             requests: IntCounterVec::new(requests, &["verdict", "status_class"])?,
             durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["verdict"])?,
+            forwarded: Forwarded::default(),
             open_requests: IntGauge::with_opts(open_requests)?,
             open_streams: IntGaugeVec::new(open_streams, &["kind"])?,
             streams_ended: IntCounterVec::new(streams_ended, &["kind", "reason"])?,
@@ -221,8 +225,16 @@ impl Metrics {
 
     /// A request was answered with `status`, `took` after it came in, because `verdict` was decided.
     pub fn answered(&self, verdict: &'static str, status: u16, took: Duration) {
-        self.requests.with_label_values(&[verdict, status_class(status)]).inc();
-        self.durations.with_label_values(&[verdict]).observe(took.as_secs_f64());
+        let class = status_class(status);
+        let requests = || self.requests.with_label_values(&[verdict, STATUS_CLASSES[class]]);
+        let durations = || self.durations.with_label_values(&[verdict]);
+        if verdict == FORWARDED {
+            self.forwarded.requests[class].get_or_init(requests).inc();
+            self.forwarded.durations.get_or_init(durations).observe(took.as_secs_f64());
+        } else {
+            requests().inc();
+            durations().observe(took.as_secs_f64());
+        }
     }
 
     /// The rules of a route kept a request out: `denied`, `not_named`, `network`, `hours` or `sign_in_too_old`.
@@ -317,14 +329,23 @@ impl Metrics {
     }
 }
 
-fn status_class(status: u16) -> &'static str {
+/// The verdict about a request that went on to an upstream.
+pub const FORWARDED: &str = "forwarded";
+
+/// What is counted of forwarded requests. There are too many of them to look the numbers up by their labels each time.
+#[derive(Debug, Default)]
+struct Forwarded {
+    requests: [OnceLock<IntCounter>; STATUS_CLASSES.len()],
+    durations: OnceLock<Histogram>,
+}
+
+const STATUS_CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The place of a status among the classes.
+fn status_class(status: u16) -> usize {
     match status {
-        100..=199 => "1xx",
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        500..=599 => "5xx",
-        _ => "other",
+        100..=599 => usize::from(status / 100),
+        _ => 0,
     }
 }
 
@@ -521,8 +542,8 @@ mod tests {
     #[test]
     fn status_classes_are_a_fixed_set() {
         for (status, expected) in [(101, "1xx"), (299, "2xx"), (303, "3xx"), (499, "4xx"), (503, "5xx"), (0, "other")] {
-            assert_eq!(status_class(status), expected, "{status}");
+            assert_eq!(STATUS_CLASSES[status_class(status)], expected, "{status}");
         }
-        assert_eq!(status_class(u16::MAX), "other");
+        assert_eq!(STATUS_CLASSES[status_class(u16::MAX)], "other");
     }
 }
