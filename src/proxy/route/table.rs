@@ -16,12 +16,14 @@ use crate::proxy::upstream::tls::BadTls;
 #[derive(Debug)]
 pub struct Table {
     public_url: Origin,
-    exact: HashMap<String, Vec<Arc<Route>>>,
+    exact: Map<String, Vec<Arc<Route>>>,
     /// Those of every name below the key.
-    below: HashMap<String, Vec<Arc<Route>>>,
+    below: Map<String, Vec<Arc<Route>>>,
     /// The spellings in which hosts that have a name of their own usually come.
-    known: HashMap<Vec<u8>, Known>,
+    known: Map<Vec<u8>, Known>,
 }
+
+type Map<K, V> = HashMap<K, V, ahash::RandomState>;
 
 /// A host of ours.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ impl Table {
     /// When a file of certificates cannot be used any more. (`check` finds that, and more, with its place.)
     pub fn new(routes: &[Config], public_url: &Origin, upstreams: &Upstreams) -> Result<Self, BadTls> {
         let public_url = public_url.clone();
-        let mut table = Self { public_url, exact: HashMap::new(), below: HashMap::new(), known: HashMap::new() };
+        let mut table = Self { public_url, exact: Map::default(), below: Map::default(), known: Map::default() };
         for (number, route) in routes.iter().enumerate() {
             let public = || HostPattern::Exact(table.public_url.host.clone());
             let host = route.host.as_deref().and_then(HostPattern::parse).unwrap_or_else(public);
