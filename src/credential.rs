@@ -197,11 +197,17 @@ impl Credentials {
 
     /// Whom a request names that shows the cookies of an earlier one, by which `live` was found; `None` where [`Self::find`]
     /// must look, because more is shown, or something may have changed.
-    pub async fn find_again(&self, headers: &HeaderMap, live: &Arc<Live>, takes_tokens: Option<&str>) -> Option<Found> {
+    pub async fn find_again(
+        &self,
+        headers: &HeaderMap,
+        live: &Arc<Live>,
+        takes_tokens: Option<&str>,
+        now: Timestamp,
+    ) -> Option<Found> {
         if takes_tokens.is_some() && headers.contains_key(http::header::AUTHORIZATION) {
             return None;
         }
-        let live = self.sessions.find_again(live).await?.live();
+        let live = self.sessions.find_again(live, now).await?.live();
         Some(live.map_or(Found::Nobody, |live| Found::Visitor(Visitor::Session(live))))
     }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer as _};
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorSource, ErrorType, OrErr as _};
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::credential::Visitor;
 use crate::portal::Visit;
 use crate::setting::Span;
-use crate::telemetry::{ACCESS, Metrics};
+use crate::telemetry::{ACCESS, FORWARDED, Metrics};
 
 pub mod access;
 mod bridge;
@@ -123,22 +123,21 @@ impl Proxy {
     /// to a server.
     async fn forward(&self, pass: &Pass, manner: Manner, attempts: &mut Attempts) -> pingora::Result<Box<HttpPeer>> {
         let route = pass.route();
-        let mut peer = attempts.peer(&route.upstream, self.clock.now()).await?;
-        if let Some(options) = peer.get_mut_peer_options() {
-            options.connection_timeout = Some(route.connect_timeout);
-            options.total_connection_timeout = Some(route.connect_timeout);
-            options.read_timeout = (!manner.is_open_ended()).then_some(route.response_timeout);
-            options.write_timeout = Some(route.response_timeout);
-            options.idle_timeout = Some(UPSTREAM_IDLE);
-            if !manner.has_hop_by_hop {
-                // There is nothing to take out, which the framework would look for under each name by itself.
-                options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
-            }
+        let mut peer = attempts.peer(&route.upstream, &self.clock).await?;
+        let options = &mut peer.options;
+        options.connection_timeout = Some(route.connect_timeout);
+        options.total_connection_timeout = Some(route.connect_timeout);
+        options.read_timeout = (!manner.is_open_ended()).then_some(route.response_timeout);
+        options.write_timeout = Some(route.response_timeout);
+        options.idle_timeout = Some(UPSTREAM_IDLE);
+        if !manner.has_hop_by_hop {
+            // There is nothing to take out, which the framework would look for under each name by itself.
+            options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         }
         if manner.is_websocket {
             handshake::prepare(&mut peer);
         }
-        Ok(Box::new(peer))
+        Ok(peer)
     }
 
     /// Notes that a request may pass, and what is held against it on trial.
@@ -228,16 +227,16 @@ impl ProxyHttp for Proxy {
         let asking = session.req_header();
         let target = std::str::from_utf8(asking.raw_path()).unwrap_or_default();
         if let Some(question) = Question::read(target, site.terms.oauth2_proxy_paths) {
-            let answer = self.answer_proxy(asking, Self::peer(session).ip(), context, question).await?;
-            refusal::write(session, &site, answer).await?;
+            let answer = Box::pin(self.answer_proxy(asking, Self::peer(session).ip(), context, question)).await?;
+            Box::pin(refusal::write(session, &site, answer)).await?;
             return Ok(true);
         }
         let answer = match site.decide(session, context).await {
             Ok(pass) => {
                 let method = session.req_header().method.clone();
                 let leave = self.let_pass(context, pass, method)?;
-                context.verdict = "forwarded";
-                context.manner = Manner::of(&session.req_header().headers);
+                context.verdict = FORWARDED;
+                context.manner = leave.target().manner;
                 // The two ends of a call may both be silent for long.
                 let is_call = context.manner.is_call;
                 let is_patient = is_call || session.is_body_empty();
@@ -253,12 +252,12 @@ impl ProxyHttp for Proxy {
                 let request_id = context.request_id().to_owned();
                 let reader = site.reader(session.req_header(), target);
                 let visit = Visit { client, request_id, is_public: origin == site.terms.public_url, origin, reader };
-                bridge::call(session, &site, uri, visit, self.clock.now()).await?;
+                Box::pin(bridge::call(session, &site, uri, visit, self.clock.now())).await?;
                 return Ok(true);
             }
             Err(decision) => self.refuse(context, session.req_header(), decision),
         };
-        refusal::write(session, &site, answer).await?;
+        Box::pin(refusal::write(session, &site, answer)).await?;
         Ok(true)
     }
 
@@ -295,7 +294,8 @@ impl ProxyHttp for Proxy {
         if let Some((cookies, live)) = memorable {
             let others = request.headers.get(header::COOKIE).cloned();
             let identity = live.headers().collect();
-            edge::remember(edge::Remembered { cookies, live, identity, others });
+            let client = request.headers.get(headers::X_FORWARDED_FOR).map(|address| (context.client, address.clone()));
+            edge::remember(edge::Remembered { cookies, live, identity, client, others });
         }
         // A call may be silent before its answer begins.
         if context.has_trailers {
@@ -318,6 +318,10 @@ impl ProxyHttp for Proxy {
         // A tunnel is no body: it may be as long, and as quiet, as its two ends like.
         if session.was_upgraded() {
             return Ok(());
+        }
+        // Most requests have no body, and end at once.
+        if body.is_none() && context.body_bytes == 0 && context.ongoing.is_none() {
+            return context.must_go_on();
         }
         let now = self.clock.now();
         if let Some(ongoing) = &context.ongoing {

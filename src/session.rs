@@ -268,8 +268,7 @@ impl Sessions {
 
     /// The same for a request that shows what an earlier one did, which named `live`; `None` where that must be found out
     /// anew, because it may have changed.
-    pub async fn find_again(self: &Arc<Self>, live: &Arc<Live>) -> Option<Found> {
-        let now = self.clock.now();
+    pub async fn find_again(self: &Arc<Self>, live: &Arc<Live>, now: Timestamp) -> Option<Found> {
         if live.is_fresh(now) && self.cache.has(live) {
             return Some(self.check(Arc::clone(live), now).await);
         }
@@ -300,7 +299,11 @@ impl Sessions {
             return Found::Over(ending);
         }
         self.touch(&live, now);
-        match self.renew_if_due(live, now).await {
+        if !live.is_renewal_due(now) {
+            return Found::Session(live);
+        }
+        // On the heap, so that requests without a renewal need no room for one.
+        match Box::pin(self.renew_due(live, now)).await {
             Some(live) => Found::Session(live),
             None => Found::Over(Ending::Ended),
         }

@@ -123,6 +123,7 @@ fn header_rewriting(criterion: &mut Criterion) {
     let request_id = HeaderValue::from_static("k2Zr0mXhTn6rYb1cQe9LwA");
     let provenance = Provenance {
         client: facts.client,
+        client_text: None,
         scheme: HeaderValue::from_static("https"),
         authority: "app.example.test",
         host: None,

@@ -12,6 +12,7 @@ use super::access::Pass;
 use super::cors::Cors;
 use super::decision::Target;
 use super::edge::Ongoing;
+use super::headers::Present;
 use super::leave::Leave;
 use super::manner::Manner;
 use super::objected::Objected;
@@ -115,7 +116,10 @@ impl Context {
         if let Some(pass) = self.pass() {
             pass.route().response_headers.apply(fields);
         }
-        headers::drop_own_cookies(fields);
+        let present = Present::of(fields);
+        if present.cookies {
+            headers::drop_own_cookies(fields);
+        }
         if let Some(cors) = self.cors() {
             let (theirs, ours) = cors.answer(&session.req_header().headers, fields);
             for name in theirs {
@@ -128,11 +132,13 @@ impl Context {
         if !is_final {
             return;
         }
-        fields.remove(KEEP_ALIVE);
-        if self.pass().is_some_and(|pass| !pass.is_public()) {
-            headers::make_private(fields);
+        if present.keep_alive {
+            fields.remove(KEEP_ALIVE);
         }
-        if self.site.terms.public_url.is_secure() && !fields.contains_key(header::STRICT_TRANSPORT_SECURITY) {
+        if self.pass().is_some_and(|pass| !pass.is_public()) {
+            headers::make_private(fields, present);
+        }
+        if self.site.terms.public_url.is_secure() && !present.transport_security {
             fields.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
         }
         fields.insert(headers::X_REQUEST_ID, self.request_id.clone());

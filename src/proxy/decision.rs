@@ -12,7 +12,8 @@ use super::access::{self, Access, Facts, Objection, Pass, Verdict};
 use super::canonical::{self, CanonicalPath, Malformed};
 use super::cors;
 use super::edge::{self, Remembered};
-use super::handshake::{check_upgrade, is_websocket};
+use super::handshake::check_upgrade;
+use super::manner::Manner;
 use super::objected::Objected;
 use super::route::{self, Route};
 use super::{Context, Site, Terms, refusal};
@@ -33,6 +34,8 @@ pub(super) struct Target {
     pub(super) path: CanonicalPath,
     /// Path and query, as the upstream gets them.
     pub(super) path_and_query: String,
+    /// How the request is forwarded.
+    pub(super) manner: Manner,
     /// The route, once it is found.
     pub(super) route: Option<Arc<Route>>,
     /// What is known of the cookies, where they came before.
@@ -137,7 +140,7 @@ impl Site {
     /// is forwarded.
     pub(super) async fn assertion(&self, pass: &Pass) -> Result<Option<(HeaderName, HeaderValue)>, Refusal> {
         let Some(visitor) = pass.visitor().filter(|_| pass.wants_assertion()) else { return Ok(None) };
-        let assertion = self.assertions.of(visitor, &pass.route().name).await.map_err(|error| {
+        let assertion = Box::pin(self.assertions.of(visitor, &pass.route().name)).await.map_err(|error| {
             tracing::error!(error = %crate::session::Chain(&error), "failed to mint an assertion");
             if matches!(error, assertion::Error::TooLong) { Refusal::Internal } else { Refusal::StoreUnavailable }
         })?;
@@ -152,7 +155,7 @@ impl Site {
         }
         let route = self.terms.route(asked.request, target)?;
         target.route = Some(Arc::clone(&route));
-        let visitor = self.visitor(&route, asked.request, target).await?;
+        let visitor = self.visitor(&route, asked, target).await?;
         let refused = match self.terms.judge(&route, asked, target, visitor.clone(), None) {
             Err(Decision::NoAccess(refused)) => refused,
             decided => return decided,
@@ -179,7 +182,7 @@ impl Site {
     ) -> Result<Option<Arc<Grant>>, grant::Unknown> {
         let address = visitor.and_then(|visitor| visitor.identity().proven_address());
         match address.filter(|_| objection.reason.yields_to_grants()) {
-            Some(address) => self.grants.find(address, &route.name).await,
+            Some(address) => Box::pin(self.grants.find(address, &route.name)).await,
             None => Ok(None),
         }
     }
@@ -195,7 +198,7 @@ impl Site {
     async fn visitor(
         &self,
         route: &Route,
-        request: &RequestHeader,
+        Asked { request, now, .. }: Asked<'_>,
         target: &Target,
     ) -> Result<Option<Visitor>, Refusal> {
         let Target { host, path, .. } = target;
@@ -205,12 +208,13 @@ impl Site {
         let (headers, takes_tokens) = (&request.headers, route.bearer.then_some(&*route.name));
         let remembered = target.remembered.as_ref().map(|remembered| &remembered.live);
         let again = match remembered {
-            Some(live) => self.credentials.find_again(headers, live, takes_tokens).await,
+            Some(live) => self.credentials.find_again(headers, live, takes_tokens, now).await,
             None => None,
         };
         let found = match again {
             Some(found) => Ok(found),
-            None => self.credentials.find(headers, self.place(host), takes_tokens).await,
+            // On the heap, as all that few requests wait for: the others then need no room for it.
+            None => Box::pin(self.credentials.find(headers, self.place(host), takes_tokens)).await,
         };
         match found {
             Ok(Found::Visitor(visitor)) => Ok(Some(visitor)),
@@ -242,7 +246,8 @@ impl Terms {
             path_and_query.push('?');
             path_and_query.push_str(query);
         }
-        Ok(Target { authority, host, path, path_and_query, route: None, remembered: None })
+        let manner = Manner::of(&request.headers);
+        Ok(Target { authority, host, path, path_and_query, manner, route: None, remembered: None })
     }
 
     /// Which host a request is for, with its port and alone, if it is one of ours.
@@ -276,7 +281,9 @@ impl Terms {
             route::Found::OtherMethods(allowed) => return Err(Decision::OtherMethods(allowed)),
             route::Found::Nothing => return Err(Refusal::NotFound.into()),
         };
-        check_upgrade(request)?;
+        if target.manner.is_websocket {
+            check_upgrade(request)?;
+        }
         Ok(route)
     }
 
@@ -316,15 +323,18 @@ impl Terms {
     /// A page of another site must not open a WebSocket in a visitor's name: browsers send cookies along and
     /// apply no same-origin policy (RFC 6455 section 10.2).
     fn is_foreign_upgrade(&self, request: &RequestHeader, target: &Target, pass: &Pass) -> bool {
+        if !target.manner.is_websocket || pass.visitor().is_none() {
+            return false;
+        }
         let Some(origin) = request.headers.get(header::ORIGIN) else { return false };
         let ours = format!("{}://{}", self.public_url.scheme.as_str(), target.authority);
-        pass.visitor().is_some() && is_websocket(&request.headers) && origin.as_bytes() != ours.as_bytes()
+        origin.as_bytes() != ours.as_bytes()
     }
 
     /// A body that says itself that it is beyond the limit is not begun.
     fn announces_too_much(&self, request: &RequestHeader, route: &Route) -> bool {
-        let length = canonical::body_length(request.version, &request.headers);
-        self.most_body_bytes(route).is_some_and(|most| length.is_ok_and(|length| length > most))
+        let announced = || canonical::body_length(request.version, &request.headers);
+        self.most_body_bytes(route).is_some_and(|most| announced().is_ok_and(|length| length > most))
     }
 }
 

@@ -5,7 +5,7 @@
 //! end; here the whole header has one deadline.
 
 use std::mem;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -101,6 +101,8 @@ pub(super) struct Remembered {
     pub(super) live: Arc<Live>,
     /// What the upstream is told about the visitor.
     pub(super) identity: Box<[(HeaderName, HeaderValue)]>,
+    /// Where the visitor is, and how that is written.
+    pub(super) client: Option<(IpAddr, HeaderValue)>,
     /// What of the cookies the upstream gets.
     pub(super) others: Option<HeaderValue>,
 }

@@ -34,9 +34,6 @@ pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
 /// A WebSocket handshake is whole or it is none (RFC 6455 section 4.2.1).
 pub(super) fn check_upgrade(request: &RequestHeader) -> Result<(), Refusal> {
     let headers = &request.headers;
-    if !is_websocket(headers) {
-        return Ok(());
-    }
     let tokens = headers.get_all(header::CONNECTION).into_iter().filter_map(|field| field.to_str().ok());
     let connected = tokens.flat_map(|field| field.split(',')).any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
     let whole = request.method == Method::GET

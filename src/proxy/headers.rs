@@ -81,13 +81,14 @@ impl Managed {
     /// Whether a visitor's field is dropped: a managed name in any spelling, or any name with an underscore, which
     /// CGI and WSGI cannot tell from a hyphen.
     fn drops(&self, name: &str) -> bool {
+        let has_underscore = name.bytes().any(|byte| byte == b'_');
         // Signs that are folded leave the length as it is.
-        if !self.shapes.have(name) {
-            return name.contains('_');
+        if has_underscore || !self.shapes.have(name) {
+            return has_underscore;
         }
         let is_plain = name.bytes().all(|byte| byte == b'-' || byte.is_ascii_alphanumeric());
         let folded = if is_plain { Cow::Borrowed(name) } else { Cow::Owned(fold(name)) };
-        FAMILIES.iter().any(|family| folded.starts_with(family)) || self.folded.contains(&*folded) || name.contains('_')
+        FAMILIES.iter().any(|family| folded.starts_with(family)) || self.folded.contains(&*folded)
     }
 }
 
@@ -99,6 +100,8 @@ fn fold(name: &str) -> String {
 pub struct Provenance<'a> {
     /// The visitor's address.
     pub client: IpAddr,
+    /// The same as it is written, where that is at hand.
+    pub client_text: Option<&'a HeaderValue>,
     /// `http` or `https`, from configuration.
     pub scheme: HeaderValue,
     /// Host and port, a configured one.
@@ -148,8 +151,13 @@ fn write_fields(
     // Before ours, so that none of ours can be changed.
     route.request_headers.apply(fields);
     let cookies = match provenance.cookies {
-        // Unless something was changed about it on its way here.
-        Some((whole, others)) if fields.get(COOKIE) == Some(whole) => others.cloned(),
+        // Unless it was taken out, or changed, on its way here.
+        Some((whole, others))
+            if fields.get(COOKIE).is_some_and(|field| field.len() == whole.len())
+                && !route.request_headers.concern(&COOKIE) =>
+        {
+            others.cloned()
+        }
         _ => cookie::without_own(fields),
     };
     match cookies {
@@ -170,19 +178,18 @@ fn write_fields(
     }
     // Visitors nearly always write the one authority that it is.
     let named = fields.get(HOST).filter(|host| host.as_bytes() == provenance.authority.as_bytes()).cloned();
-    let authority = match named {
-        Some(host) => host,
-        None => value_of(provenance.authority)?,
-    };
+    let is_named = named.is_some();
+    let authority = named.map_or_else(|| value_of(provenance.authority), Ok)?;
     match provenance.host {
         Some(host) => drop(fields.insert(HOST, host.clone())),
-        None if fields.get(HOST) == Some(&authority) => {}
+        None if is_named => {}
         None => drop(fields.insert(HOST, authority.clone())),
     }
     if !route.rewrite.stripped().is_empty() {
         fields.insert(X_FORWARDED_PREFIX, value_of(route.rewrite.stripped())?);
     }
-    fields.insert(X_FORWARDED_FOR, address_of(provenance.client)?);
+    let client = provenance.client_text.cloned().map_or_else(|| address_of(provenance.client), Ok)?;
+    fields.insert(X_FORWARDED_FOR, client);
     fields.insert(X_FORWARDED_PROTO, provenance.scheme.clone());
     fields.insert(X_FORWARDED_HOST, authority);
     if let Some(ClientCertificate { fingerprint, subject }) = provenance.certificate {
@@ -209,7 +216,8 @@ fn write_fields(
 
 /// The name of a request, in requests to upstreams and in answers.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The visitor's address.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -283,21 +291,25 @@ pub fn change_answer<T>(response: &mut ResponseHeader, change: impl FnOnce(&mut 
     Ok(changed)
 }
 
-/// 128 random bits, of which a thread gets many at once: the generator costs more to ask than to answer.
-fn random_name() -> [u8; 16] {
+/// 132 random bits in base64url. A thread gets many at once, as parts of one text: the generator costs more to ask than to
+/// answer, and each text of its own would be allocated.
+fn fresh_name() -> HeaderValue {
     const MANY: usize = 64;
+    /// The bytes of one, and the letters that they make, of which so many count.
+    const BYTES: usize = 18;
+    const LETTERS: usize = 24;
+    const LENGTH: usize = 22;
     thread_local! {
-        static LEFT: RefCell<([[u8; 16]; MANY], usize)> = const { RefCell::new(([[0; 16]; MANY], 0)) };
+        static LEFT: RefCell<Bytes> = const { RefCell::new(Bytes::new()) };
     }
-    LEFT.with_borrow_mut(|(names, left)| {
-        if *left == 0 {
-            let fresh = crate::secret::random_bytes::<{ 16 * MANY }>();
-            names.copy_from_slice(fresh.as_chunks().0);
-            *left = MANY;
+    let mut name = LEFT.with_borrow_mut(|left| {
+        if left.is_empty() {
+            *left = crate::secret::base64url(&crate::secret::random_bytes::<{ BYTES * MANY }>()).into();
         }
-        *left -= 1;
-        names[*left]
-    })
+        left.split_to(LETTERS)
+    });
+    name.truncate(LENGTH);
+    HeaderValue::from_maybe_shared(name).expect("base64url is ASCII")
 }
 
 /// Whether the value of a field is better not shown to anybody, by what the field is called.
@@ -320,35 +332,70 @@ pub fn drop_own_cookies(fields: &mut HeaderMap) {
     }
 }
 
+/// Which fields an answer has of those that something is done about. One look at all of them costs no more than one for a
+/// single name.
+#[derive(Clone, Copy, Default)]
+pub struct Present {
+    /// `Set-Cookie`
+    pub cookies: bool,
+    /// `Keep-Alive`
+    pub keep_alive: bool,
+    /// `Strict-Transport-Security`
+    pub transport_security: bool,
+    cache_control: bool,
+    /// What caches listen to before `Cache-Control`.
+    for_caches: bool,
+}
+
+impl Present {
+    /// Those of these fields.
+    pub fn of(fields: &HeaderMap) -> Self {
+        let mut present = Self::default();
+        for name in fields.keys() {
+            match name.as_str() {
+                "set-cookie" => present.cookies = true,
+                "keep-alive" => present.keep_alive = true,
+                "strict-transport-security" => present.transport_security = true,
+                "cache-control" => present.cache_control = true,
+                "cdn-cache-control" | "surrogate-control" => present.for_caches = true,
+                _ => {}
+            }
+        }
+        present
+    }
+}
+
 /// Keeps shared caches from answers that were made for one visitor (RFC 9111 section 5.2.2.7), also those that
 /// listen to a field of their own before `Cache-Control` (RFC 9213).
-pub fn make_private(fields: &mut HeaderMap) {
-    let mut says_it = false;
-    let mut tells_caches = false;
-    for name in fields.keys() {
-        says_it |= *name == CACHE_CONTROL;
-        tells_caches |= *name == CDN_CACHE_CONTROL || *name == SURROGATE_CONTROL;
-    }
-    if tells_caches {
+pub fn make_private(fields: &mut HeaderMap, present: Present) {
+    if present.for_caches {
         fields.remove(CDN_CACHE_CONTROL);
         fields.remove(SURROGATE_CONTROL);
     }
-    if !says_it {
+    if !present.cache_control {
         fields.insert(CACHE_CONTROL, PRIVATE.clone());
         return;
     }
-    let texts: Vec<&str> = fields.get_all(CACHE_CONTROL).iter().filter_map(|field| field.to_str().ok()).collect();
-    let directives = texts.iter().flat_map(|field| field.split(',')).map(str::trim).filter(|text| !text.is_empty());
-    let shared =
-        |text: &&str| !text.eq_ignore_ascii_case("public") && !text.to_ascii_lowercase().starts_with("s-maxage");
-    let mut kept: Vec<&str> = directives.filter(shared).collect();
-    let closed = |text: &&str| text.eq_ignore_ascii_case("private") || text.eq_ignore_ascii_case("no-store");
-    if !kept.iter().any(closed) {
-        kept.insert(0, "private");
-    }
+    let is_shared = |text: &str| {
+        let start = text.as_bytes().get(.."s-maxage".len()).unwrap_or_default();
+        text.eq_ignore_ascii_case("public") || start.eq_ignore_ascii_case(b"s-maxage")
+    };
+    let is_closed = |text: &str| text.eq_ignore_ascii_case("private") || text.eq_ignore_ascii_case("no-store");
     // Pieces of fields are one.
-    let value = HeaderValue::from_str(&kept.join(", ")).unwrap_or_else(|_| PRIVATE.clone());
-    fields.insert(CACHE_CONTROL, value);
+    let texts = || fields.get_all(CACHE_CONTROL).iter().filter_map(|field| field.to_str().ok());
+    let directives = || texts().flat_map(|field| field.split(',')).map(str::trim).filter(|text| !text.is_empty());
+    let is_fine = directives().any(is_closed);
+    if is_fine && !directives().any(is_shared) {
+        return;
+    }
+    let mut kept = String::from(if is_fine { "" } else { "private" });
+    for directive in directives().filter(|text| !is_shared(text)) {
+        if !kept.is_empty() {
+            kept.push_str(", ");
+        }
+        kept.push_str(directive);
+    }
+    fields.insert(CACHE_CONTROL, HeaderValue::try_from(kept).unwrap_or_else(|_| PRIVATE.clone()));
 }
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
@@ -361,10 +408,7 @@ pub fn request_id(headers: &HeaderMap, peer_is_trusted: bool) -> HeaderValue {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     match given {
         Some(id) if (8..=64).contains(&id.len()) && id.as_bytes().iter().all(plain) => id.clone(),
-        _ => {
-            let fresh = crate::secret::base64url(&random_name());
-            HeaderValue::from_maybe_shared(Bytes::from(fresh)).expect("base64url is ASCII")
-        }
+        _ => fresh_name(),
     }
 }
 
@@ -424,7 +468,7 @@ mod tests {
         }
         let mut answer = ResponseHeader::build(404, None).unwrap();
         answer.set_reason_phrase(Some("Nowhere")).unwrap();
-        change_answer(&mut answer, make_private).unwrap();
+        change_answer(&mut answer, |fields| make_private(fields, Present::of(fields))).unwrap();
         assert_eq!((answer.status.as_u16(), answer.get_reason_phrase()), (404, Some("Nowhere")));
     }
 
@@ -442,15 +486,18 @@ mod tests {
             for value in given {
                 response.append_header("Cache-Control", *value).unwrap();
             }
-            change_answer(&mut response, make_private).unwrap();
-            let fields: Vec<_> = response.headers.get_all("cache-control").iter().collect();
-            assert_eq!(fields, [expected], "{given:?}");
+            change_answer(&mut response, |fields| make_private(fields, Present::of(fields))).unwrap();
+            let fields = response.headers.get_all("cache-control").iter().map(|field| field.to_str().unwrap());
+            assert_eq!(fields.collect::<Vec<_>>().join(", "), expected, "{given:?}");
         };
         check(&[], "private");
         check(&["max-age=60"], "private, max-age=60");
         check(&["public, max-age=60, S-MaxAge=9"], "private, max-age=60");
         check(&["no-store"], "no-store");
         check(&["max-age=5", "private"], "max-age=5, private");
+        check(&["private, s-maxage=5", "public"], "private");
+        check(&["public"], "private");
+        check(&["é"], "private");
     }
 
     #[test]

@@ -60,6 +60,9 @@ impl Terms {
         let is_theirs = |remembered: &&Arc<Remembered>| session.is_some_and(|live| Arc::ptr_eq(live, &remembered.live));
         let provenance = Provenance {
             client: source.client,
+            client_text: remembered
+                .and_then(|remembered| remembered.client.as_ref())
+                .and_then(|(client, text)| (*client == source.client).then_some(text)),
             scheme: HeaderValue::from_static(self.public_url.scheme.as_str()),
             authority: &target.authority,
             host: match &route.host_header {

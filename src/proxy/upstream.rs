@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use http::HeaderValue;
 use tokio::sync::watch;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::telemetry::Metrics;
 
 mod attempt;
@@ -64,11 +64,12 @@ impl Upstream {
     }
 
     /// The server whose turn it is, of those that are not `spent`: one that works, or, where none does, any.
-    fn choose(&self, spent: &[usize], now: Timestamp) -> Option<usize> {
+    fn choose(&self, spent: &[usize], clock: &Clock) -> Option<usize> {
         let is_left = |server: usize| !spent.contains(&server);
         if self.servers.len() == 1 {
             return is_left(0).then_some(0);
         }
+        let now = clock.now();
         let health = |server: usize| &self.servers[server].health;
         let open = |server: usize| self.servers[server].open.load(Ordering::Relaxed);
         let may = |server| is_left(server) && health(server).may_admit(now);

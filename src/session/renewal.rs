@@ -81,16 +81,19 @@ enum Outcome {
     Ended,
 }
 
+impl Live {
+    /// Whether the session is to be renewed by now, and nothing speaks against trying.
+    pub(super) fn is_renewal_due(&self, now: Timestamp) -> bool {
+        now >= self.moments().renew_at && !self.kept.turns().is_resting(now)
+    }
+}
+
 impl Sessions {
-    /// Renews the session where that is due: in the background while the access token lasts, and before going on
-    /// once it has run out. `None` when the session turned out to be over.
-    pub(super) async fn renew_if_due(self: &Arc<Self>, live: Arc<Live>, now: Timestamp) -> Option<Arc<Live>> {
-        let (renew_at, expires_at) = (live.moments().renew_at, live.moments().access_expires_at);
-        if now < renew_at || live.kept.turns().is_resting(now) {
-            return Some(live);
-        }
+    /// Renews a session that is due: in the background while the access token lasts, and before going on once it has run
+    /// out. `None` when the session turned out to be over.
+    pub(super) async fn renew_due(self: &Arc<Self>, live: Arc<Live>, now: Timestamp) -> Option<Arc<Live>> {
         let turn = Arc::clone(&live.kept.turns().turn);
-        if now < expires_at || live.kept.turns().has_failed() {
+        if now < live.moments().access_expires_at || live.kept.turns().has_failed() {
             if let Ok(turn) = turn.try_lock_owned() {
                 self.spawn_renewal(&live, turn);
             }

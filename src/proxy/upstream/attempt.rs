@@ -9,7 +9,7 @@ use pingora::{Error, ErrorType};
 
 use super::Upstream;
 use super::server::{Addresses, Server};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 
 /// So many connections are tried for one request.
 const MOST_CONNECTS: u32 = 8;
@@ -43,16 +43,16 @@ impl Attempts {
     ///
     /// # Errors
     /// When no server is left, or the path of its socket is none.
-    pub async fn peer(&mut self, upstream: &Arc<Upstream>, now: Timestamp) -> pingora::Result<HttpPeer> {
+    pub async fn peer(&mut self, upstream: &Arc<Upstream>, clock: &Clock) -> pingora::Result<Box<HttpPeer>> {
         let nobody = || Error::e_explain(ErrorType::ConnectNoRoute, "no server of the upstream is left to try");
         while self.now.is_none() {
-            let Some(server) = upstream.choose(&self.spent, now) else { return nobody() };
+            let Some(server) = upstream.choose(&self.spent, clock) else { return nobody() };
             match upstream.servers[server].addresses().await {
                 Ok(addresses) => self.now = Some(Attempt::new(Arc::clone(upstream), server, addresses)),
                 Err(error) => {
                     let Server { url, health, .. } = &upstream.servers[server];
                     tracing::debug!(upstream.url = %url, %error, "failed to find the address of an upstream");
-                    health.failed(now);
+                    health.failed(clock.now());
                     self.spent.push(server);
                 }
             }

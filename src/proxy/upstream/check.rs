@@ -84,7 +84,7 @@ async fn status(server: &Server, setting: &HealthSetting, connector: &HttpConnec
     let mut peer = server.peer_at(&addresses, server.preferred())?;
     // A connection of its own each time: whether there can be one is half of the question.
     peer.options.idle_timeout = Some(Duration::ZERO);
-    let (mut session, _) = connector.get_http_session(&peer).await?;
+    let (mut session, _) = connector.get_http_session(&*peer).await?;
     let mut request = Box::new(RequestHeader::build("GET", setting.path.as_str().as_bytes(), None)?);
     let authority = setting.host.as_ref().map_or_else(|| server.url.authority(), ToString::to_string);
     if matches!(session, HttpSession::H2(_)) {

@@ -65,18 +65,19 @@ impl Server {
         match &self.place {
             Place::Fixed(addresses) if addresses.count() == 0 => Err(io::Error::other("there is no address")),
             Place::Fixed(addresses) => Ok(addresses.clone()),
-            Place::Name(name) => name.addresses().await.map(Addresses::Network),
+            Place::Name(name) => Box::pin(name.addresses()).await.map(Addresses::Network),
         }
     }
 
     /// The peer at the address `at` of those that [`Server::addresses`] gave. Who makes one sends a request there.
-    pub(super) fn peer_at(&self, addresses: &Addresses, at: usize) -> pingora::Result<HttpPeer> {
-        let mut peer = match addresses {
+    pub(super) fn peer_at(&self, addresses: &Addresses, at: usize) -> pingora::Result<Box<HttpPeer>> {
+        // It is large, so it is moved to the heap before anything else.
+        let mut peer = Box::new(match addresses {
             Addresses::Network(addresses) => {
                 HttpPeer::new(addresses[at % addresses.len()], self.url.is_tls(), self.server_name.clone())
             }
             Addresses::Unix(path) => HttpPeer::new_uds(path, false, String::new())?,
-        };
+        });
         let Terms { tls, http2, pool } = &*self.terms;
         peer.group_key = *pool;
         if self.url.is_tls() {
