@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::{ALPN, TcpKeepalive};
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorSource, ErrorType, OrErr as _};
@@ -52,6 +53,7 @@ pub mod upstream;
 use access::Pass;
 pub use context::Context;
 use decision::Decision;
+use edge::Silence;
 use failure::{Failure, failure_of, refusal_of};
 use leave::Leave;
 use manner::Manner;
@@ -118,21 +120,36 @@ pub struct Proxy {
     pub streams: stream::Registry,
 }
 
+/// How a request goes to its upstream.
+struct Way {
+    manner: Manner,
+    /// Whether the edge sees to it that it is not waited for too long.
+    is_watched: bool,
+    /// Whether it can be sent again when its connection ends.
+    may_repeat: bool,
+}
+
 impl Proxy {
     /// The one place that says where a request goes. It takes leave to pass, and nothing else sends a visitor's request
     /// to a server.
-    async fn forward(&self, pass: &Pass, manner: Manner, attempts: &mut Attempts) -> pingora::Result<Box<HttpPeer>> {
+    async fn forward(&self, pass: &Pass, way: Way, attempts: &mut Attempts) -> pingora::Result<Box<HttpPeer>> {
         let route = pass.route();
+        let Way { manner, is_watched, may_repeat } = way;
         let mut peer = attempts.peer(&route.upstream, &self.clock).await?;
         let options = &mut peer.options;
         options.connection_timeout = Some(route.connect_timeout);
         options.total_connection_timeout = Some(route.connect_timeout);
-        options.read_timeout = (!manner.is_open_ended()).then_some(route.response_timeout);
+        options.read_timeout = (!manner.is_open_ended() && !is_watched).then_some(route.response_timeout);
         options.write_timeout = Some(route.response_timeout);
-        options.idle_timeout = Some(UPSTREAM_IDLE);
+        options.tcp_keepalive = Some(PROBES);
+        let is_http1 = matches!(options.alpn, ALPN::H1);
+        options.idle_timeout = (!may_repeat || !is_http1).then_some(UPSTREAM_IDLE);
+        if !may_repeat && is_http1 {
+            peer.group_key = peer.group_key.wrapping_add(2);
+        }
         if !manner.has_hop_by_hop {
             // There is nothing to take out, which the framework would look for under each name by itself.
-            options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
+            peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         }
         if manner.is_websocket {
             handshake::prepare(&mut peer);
@@ -141,7 +158,13 @@ impl Proxy {
     }
 
     /// Notes that a request may pass, and what is held against it on trial.
-    fn let_pass(&self, context: &mut Context, pass: Pass, method: Method) -> pingora::Result<Arc<Leave>> {
+    fn let_pass(
+        &self,
+        context: &mut Context,
+        pass: Pass,
+        method: Method,
+        longest_silence: Option<Duration>,
+    ) -> pingora::Result<Arc<Leave>> {
         context.objected = Objected::observed(&pass);
         if let Some(objected) = &context.objected {
             objected.note(context.request_id(), &self.metrics);
@@ -155,6 +178,7 @@ impl Proxy {
             method,
             context.client,
             context.arrived_at,
+            longest_silence,
         )))))
     }
 
@@ -183,9 +207,19 @@ impl Proxy {
     }
 }
 
-/// Connections to an upstream are kept this long between requests: shorter than common servers keep theirs, so
-/// that a request seldom meets a connection that is just being closed.
+/// Connections to an upstream are kept this long between requests that cannot be repeated, and have none of the others on
+/// them: shorter than common servers keep theirs, so that such a request seldom meets a connection that is just being
+/// closed. The others' are kept for as long as the upstream likes, because a time for each connection is a timer for each
+/// request.
 const UPSTREAM_IDLE: Duration = Duration::from_secs(50);
+/// These probes of the system find connections that are dead, and keep the others known to what is on the way.
+const PROBES: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(30),
+    interval: Duration::from_secs(10),
+    count: 3,
+    #[cfg(target_os = "linux")]
+    user_timeout: Duration::ZERO,
+};
 /// Every write to a visitor, and what they send after an answer that did not wait for it.
 const VISITOR_TIMEOUT: Duration = Duration::from_secs(60);
 /// The rate of a body is judged once it had this long.
@@ -234,12 +268,17 @@ impl ProxyHttp for Proxy {
         let answer = match site.decide(session, context).await {
             Ok(pass) => {
                 let method = session.req_header().method.clone();
-                let leave = self.let_pass(context, pass, method)?;
+                let is_body_empty = session.is_body_empty();
+                let manner = context.target.as_ref().map(|target| target.manner).unwrap_or_default();
+                let may_wait = is_body_empty && !manner.is_open_ended();
+                let longest_silence = Some(pass.route().response_timeout);
+                let longest_silence = longest_silence.filter(|longest| may_wait && edge::gives_up(session, *longest));
+                let leave = self.let_pass(context, pass, method, longest_silence)?;
                 context.verdict = FORWARDED;
-                context.manner = leave.target().manner;
+                context.manner = manner;
                 // The two ends of a call may both be silent for long.
-                let is_call = context.manner.is_call;
-                let is_patient = is_call || session.is_body_empty();
+                let is_call = manner.is_call;
+                let is_patient = is_call || is_body_empty;
                 context.has_trailers = is_call && session.is_http2();
                 context.ongoing = edge::forwarded(session, &leave, is_patient, &self.clock);
                 return Ok(false);
@@ -261,17 +300,18 @@ impl ProxyHttp for Proxy {
         Ok(true)
     }
 
-    async fn upstream_peer(
-        &self,
-        _session: &mut Session,
-        context: &mut Box<Context>,
-    ) -> pingora::Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Box<Context>) -> pingora::Result<Box<HttpPeer>> {
         let Some(leave) = context.leave.clone() else {
             return Error::e_explain(ErrorType::InternalError, "a request without leave to pass");
         };
         // What was read of the body is sent again, and counted again.
         (context.body_bytes, context.body_begun_at) = (0, None);
-        self.forward(&leave.pass, context.manner, &mut context.attempts).await
+        let way = Way {
+            manner: context.manner,
+            is_watched: leave.longest_silence().is_some(),
+            may_repeat: session.req_header().method.is_idempotent() && session.is_body_empty(),
+        };
+        self.forward(&leave.pass, way, &mut context.attempts).await
     }
 
     async fn upstream_request_filter(
@@ -415,7 +455,8 @@ impl ProxyHttp for Proxy {
         was_kept: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("Peer: {peer}"));
-        let is_upstreams = matches!(error.esource(), ErrorSource::Upstream) && !context.is_answered;
+        let is_upstreams = matches!(error.esource(), ErrorSource::Upstream) || Silence::is_behind(&error);
+        let is_upstreams = is_upstreams && !context.is_answered;
         let now = self.clock.now();
         let may_repeat = match failure_of(&error) {
             _ if !is_upstreams => false,

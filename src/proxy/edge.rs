@@ -4,9 +4,8 @@
 //! The framework's own timeout restarts with each byte, so a header that trickles would be waited for without
 //! end; here the whole header has one deadline.
 
-use std::mem;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,7 +16,7 @@ use pingora::protocols::{GetSocketDigest as _, SocketDigest, Stream, UniqueID as
 use pingora::proxy::Session;
 use pingora::server::ShutdownWatch;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::leave::Leave;
@@ -27,10 +26,13 @@ use crate::clock::Clock;
 use crate::session::Live;
 
 mod announced;
+mod course;
 mod places;
 mod socket;
 mod streams;
 
+pub(super) use course::Silence;
+use course::{Course, Phase, Quiet};
 pub use places::Connections;
 use places::{Entered, Peers};
 pub(super) use socket::Socket;
@@ -41,6 +43,9 @@ pub(super) use streams::{Ongoing, Streams};
 const REVIEW: Duration = Duration::from_secs(2);
 /// How long to wait when the system gives no connection, as when there are too many files open.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// Times that are kept to by looking now and then: the least that is, when it may be a look or two late.
+const LEAST_LOOKED_FOR: Duration = Duration::from_secs(10);
 
 /// What all listeners of a gateway have in common. Clones are one.
 #[derive(Clone)]
@@ -84,15 +89,6 @@ tokio::task_local! {
     static CONNECTION: Arc<Course>;
 }
 
-/// What an HTTP/1 connection is doing, as its requests note it. Whoever watches looks now and then, so that a note wakes
-/// nobody; only one who looks seldom, because nothing is under way, is woken.
-#[derive(Default)]
-struct Course {
-    noted: Mutex<Noted>,
-    wake: Notify,
-    remembered: Mutex<Option<Arc<Remembered>>>,
-}
-
 /// What the cookies of the last request on a connection came to. A browser sends the same ones with the next.
 pub(super) struct Remembered {
     /// The one `Cookie` field, on the public host.
@@ -109,98 +105,13 @@ pub(super) struct Remembered {
 
 /// What was remembered of the connection's last request, if it had the same cookies.
 pub(super) fn remembered(cookies: &HeaderValue) -> Option<Arc<Remembered>> {
-    let remembered = CONNECTION.try_with(|course| lock(&course.remembered).clone()).ok()??;
+    let remembered = CONNECTION.try_with(|course| course.remembered()).ok()??;
     (remembered.cookies == cookies).then_some(remembered)
 }
 
 /// Remembers it for the next request, on a connection of HTTP/1.
 pub(super) fn remember(remembered: Remembered) {
-    CONNECTION.try_with(|course| *lock(&course.remembered) = Some(Arc::new(remembered))).ok();
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[derive(Default)]
-struct Noted {
-    phase: Phase,
-    /// Counts the notes.
-    number: u64,
-    /// Whether nobody looks for a long time.
-    is_unwatched: bool,
-}
-
-/// What an HTTP/1 connection is doing.
-#[derive(Clone, Default)]
-enum Phase {
-    /// A request header is awaited: the first one, or one that has begun to arrive.
-    #[default]
-    Opened,
-    /// A request is answered.
-    Busy,
-    /// A request is answered by an upstream, for as long as its visitor may pass.
-    Forwarded(Arc<Leave>),
-    /// A further request may come.
-    Idle,
-    /// None may any more.
-    Closed,
-}
-
-impl Course {
-    fn note(&self, phase: Phase) {
-        let mut noted = lock(&self.noted);
-        let before = self.begin(&mut noted, phase);
-        drop(noted);
-        // The end of a leave may end a stream.
-        drop(before);
-    }
-
-    /// Begins a phase, and gives the one before it.
-    fn begin(&self, noted: &mut Noted, phase: Phase) -> Phase {
-        noted.number += 1;
-        if mem::take(&mut noted.is_unwatched) {
-            self.wake.notify_one();
-        }
-        mem::replace(&mut noted.phase, phase)
-    }
-
-    /// Notes that bytes have arrived; false where that is too late.
-    fn heard(&self) -> bool {
-        let mut noted = lock(&self.noted);
-        if matches!(noted.phase, Phase::Idle) {
-            self.begin(&mut noted, Phase::Opened);
-        }
-        !matches!(noted.phase, Phase::Closed)
-    }
-
-    /// Closes the connection if nothing was noted since the note `number`.
-    fn close(&self, number: u64) -> bool {
-        let mut noted = lock(&self.noted);
-        if noted.number != number {
-            return false;
-        }
-        noted.phase = Phase::Closed;
-        true
-    }
-
-    /// The phase, and the number of its note.
-    fn look(&self) -> (Phase, u64) {
-        let noted = lock(&self.noted);
-        (noted.phase.clone(), noted.number)
-    }
-
-    /// Waits for `time`, or until another phase than that of the note `number` begins.
-    async fn doze(&self, number: u64, time: Duration) {
-        {
-            let mut noted = lock(&self.noted);
-            if noted.number != number {
-                return;
-            }
-            noted.is_unwatched = true;
-        }
-        timeout(time, self.wake.notified()).await.ok();
-    }
+    CONNECTION.try_with(|course| course.remember(remembered)).ok();
 }
 
 /// Notes that a whole request header has arrived.
@@ -211,11 +122,10 @@ pub(super) fn header_arrived(session: &Session) {
     }
 }
 
-/// Notes that bytes of a visitor have arrived: after a request, that the next one begins. False where the connection was idle
-/// for too long by then, so that nothing may come of them.
-fn heard() -> bool {
-    // HTTP/2, and what comes ahead of HTTP, have limits of their own.
-    CONNECTION.try_with(|connection| connection.heard()).unwrap_or(true)
+/// Whether a request's upstream can be given up for its silence here, after `longest`, once the whole request was sent: a timer
+/// for each request costs more than looking at all of them now and then, but is more exact.
+pub(super) fn gives_up(session: &Session, longest: Duration) -> bool {
+    !session.is_http2() && longest >= LEAST_LOOKED_FOR
 }
 
 /// Notes that a request goes on to an upstream. What is given back is kept as long as that lasts.
@@ -284,13 +194,13 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     async fn serve(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, shutdown: ShutdownWatch) {
         let site = self.threshold.site.load_full();
         let Some(_place) = self.threshold.connections.enter(site.terms.limits.connections) else { return };
-        let Some((stream, _entered)) = self.open(socket, peer, &site).await else { return };
+        let course = Arc::new(Course::default());
+        let Some((stream, _entered)) = self.open(socket, peer, &site, &course).await else { return };
         drop(site);
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
             self.serve_streams(stream, &shutdown).await;
             return;
         }
-        let course = Arc::new(Course::default());
         let inner = Arc::clone(&self.inner);
         // A task of its own, so that no request has what watches over it be looked at.
         let requests = async move { inner.process_new(stream, &shutdown).await };
@@ -303,10 +213,16 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     }
 
     /// What comes ahead of HTTP: where the connection is from, and TLS.
-    async fn open(&self, socket: TcpStream, peer: SocketAddr, site: &Site) -> Option<(Stream, Option<Entered>)> {
+    async fn open(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        site: &Site,
+        course: &Arc<Course>,
+    ) -> Option<(Stream, Option<Entered>)> {
         let limit = site.terms.limits.handshake_timeout.0;
         socket.set_nodelay(true).ok();
-        let mut socket = Socket::new(socket);
+        let mut socket = Socket::new(socket, Arc::clone(course));
         let mut address = peer;
         if site.is_balancer(peer.ip()) {
             match timeout(limit, announced::read(&mut socket)).await {
@@ -343,9 +259,11 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     }
 
     /// Returns when the connection must end: a header is overdue, no further request comes, or a forwarded request must be
-    /// cut off, because it was told to end and has not, or cannot end by itself.
+    /// cut off, because it was told to end and has not, or cannot end by itself. An upstream that is silent for too long
+    /// is given up meanwhile.
     async fn overdue(&self, course: &Course) {
         let mut seen = None;
+        let mut quiet = Quiet::default();
         loop {
             let (phase, number) = course.look();
             let (header_timeout, keep_alive) = {
@@ -359,8 +277,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
                 Phase::Opened => Some(header_timeout),
                 // Looked at once more before it counts as idle, so that requests that come one after another wake nobody.
                 Phase::Idle if is_old => {
-                    // It holds the memory that the request was read into.
-                    lock(&course.remembered).take();
+                    course.forget();
                     // It was idle for as long already.
                     Some(keep_alive.saturating_sub(REVIEW))
                 }
@@ -371,6 +288,10 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
                     self.review_leave(leave).await;
                     if leave.end().is_some() && !leave.ends_itself() {
                         return;
+                    }
+                    let so_far = quiet.look(course.waiting_since());
+                    if leave.longest_silence().is_some_and(|longest| so_far >= longest) {
+                        course.give_up(number);
                     }
                     None
                 }
@@ -446,23 +367,5 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_arrives_in_time_is_a_request_and_nothing_after_that() {
-        let course = Course::default();
-        course.note(Phase::Idle);
-        let (_, number) = course.look();
-        assert!(course.heard());
-        assert!(!course.close(number), "a header has begun to arrive");
-        course.note(Phase::Idle);
-        let (_, number) = course.look();
-        assert!(course.close(number));
-        assert!(!course.heard());
     }
 }

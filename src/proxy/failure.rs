@@ -2,6 +2,7 @@
 
 use pingora::{Error, ErrorSource, ErrorType};
 
+use super::edge::Silence;
 use crate::portal::answer::Refusal;
 
 /// How an upstream failed to answer.
@@ -14,6 +15,7 @@ pub(super) enum Failure {
 pub(super) fn failure_of(error: &Error) -> Failure {
     use ErrorType::{ConnectionClosed, H2Error, ReadError, ReadTimedout, WriteError, WriteTimedout};
     match error.etype() {
+        _ if Silence::is_behind(error) => Failure::TimedOut,
         ConnectionClosed | ReadError | WriteError | H2Error => Failure::BrokenOff,
         ReadTimedout | WriteTimedout => Failure::TimedOut,
         _ => Failure::Other,
@@ -27,6 +29,7 @@ pub(super) fn refusal_of(error: &Error) -> Option<Refusal> {
         WriteTimedout,
     };
     match (error.esource(), error.etype()) {
+        _ if Silence::is_behind(error) => Some(Refusal::UpstreamTimedOut),
         (_, HTTPStatus(status)) => Some(Refusal::Status(*status)),
         (ErrorSource::Upstream, ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout) => {
             Some(Refusal::UpstreamTimedOut)

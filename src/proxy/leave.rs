@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use http::Method;
 use tokio::sync::Notify;
@@ -22,6 +23,7 @@ pub(super) struct Leave {
     method: Method,
     client: IpAddr,
     given_at: Timestamp,
+    longest_silence: Option<Duration>,
     end: OnceLock<End>,
     told: Notify,
     kind: OnceLock<Kind>,
@@ -29,13 +31,22 @@ pub(super) struct Leave {
 }
 
 impl Leave {
-    pub(super) fn new(pass: Pass, target: Target, method: Method, client: IpAddr, now: Timestamp) -> Self {
+    /// The upstream is given up by the edge after `longest_silence`, or not at all.
+    pub(super) fn new(
+        pass: Pass,
+        target: Target,
+        method: Method,
+        client: IpAddr,
+        now: Timestamp,
+        longest_silence: Option<Duration>,
+    ) -> Self {
         Self {
             pass,
             target,
             method,
             client,
             given_at: now,
+            longest_silence,
             end: OnceLock::new(),
             told: Notify::const_new(),
             kind: OnceLock::new(),
@@ -73,6 +84,11 @@ impl Leave {
             Verdict::Pass(_) => Ok(()),
             Verdict::SignIn | Verdict::StepUp(..) | Verdict::Refuse(_) => Err(End::NoAccess),
         }
+    }
+
+    /// How long the upstream may be silent, where the edge sees to that.
+    pub(super) const fn longest_silence(&self) -> Option<Duration> {
+        self.longest_silence
     }
 
     /// Withdraws it, once.

@@ -119,7 +119,7 @@ impl Proxy {
         match decided {
             Ok((pass, assertion)) => {
                 context.assertion = assertion;
-                let leave = self.let_pass(context, pass, request.method.clone())?;
+                let leave = self.let_pass(context, pass, request.method.clone(), None)?;
                 context.verdict = ALLOWED;
                 self.write_headers(&mut request, context, &leave, None)?;
                 Ok(question.allow(&request, &site.terms.managed))

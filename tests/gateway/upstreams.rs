@@ -68,13 +68,40 @@ async fn an_application_that_says_nothing_is_waited_for_so_long() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_silence_is_noticed_without_a_timer_for_each_request() {
+    let application = listen().await;
+    let gate = gate_before(&application, "response_timeout = \"10s\"").await;
+    let (mut asking, mut reading) = (gate.wire().await, gate.wire().await);
+    asking.send(request("GET /", "")).await;
+    let mut silent = Wire::accept(&application).await;
+    silent.head().await;
+    reading.send(request("GET /", "")).await;
+    let mut faltering = Wire::accept(&application).await;
+    faltering.head().await;
+    faltering.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this").await;
+    let told = async {
+        let answer = asking.answer().await;
+        assert_eq!((answer.status.as_u16(), answer.json()["error"].as_str()), (504, Some("upstream_timed_out")));
+        assert_eq!(asking.rest().await, "", "the connection ends with the answer");
+        assert_eq!(silent.rest().await, "", "and the application is let go");
+    };
+    let broken_off = async {
+        assert!(reading.head().await.starts_with("HTTP/1.1 200"));
+        assert_eq!(reading.rest().await, "only this");
+    };
+    tokio::join!(told, broken_off);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_changes_something_is_not_sent_twice() {
     let application = listen().await;
     let gate = gate_before(&application, "").await;
     let mut wire = gate.wire().await;
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     for (line, again) in [("POST /pay", false), ("GET /look", true)] {
-        wire.send(request("GET /first", "")).await;
+        // What changes something has connections of its own.
+        let (method, _) = line.split_once(' ').unwrap();
+        wire.send(request(&format!("{method} /first"), "Content-Length: 0\r\n")).await;
         let mut kept = Wire::accept(&application).await;
         kept.head().await;
         kept.send(answer).await;

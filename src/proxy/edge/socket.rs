@@ -18,6 +18,8 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::course::{Course, Silence};
+
 /// So much is gathered at most: a header and a short body. What would not fit goes out together with what was gathered,
 /// without being copied.
 const MOST_GATHERED: usize = 4096;
@@ -32,12 +34,14 @@ pub(in crate::proxy) struct Socket {
     reread: Vec<u8>,
     gathered: Vec<u8>,
     digest: Option<Arc<SocketDigest>>,
+    course: Arc<Course>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    /// What becomes of it is noted in `course`.
+    pub(super) fn new(stream: TcpStream, course: Arc<Course>) -> Self {
         let (reread, gathered) = (Vec::new(), Vec::new());
-        Self { stream, reread, gathered, digest: None }
+        Self { stream, reread, gathered, digest: None, course }
     }
 
     /// Has `bytes` be read before all else.
@@ -76,9 +80,21 @@ impl AsyncRead for Socket {
         // Whoever reads while an answer is under way waits for more of it. What is wrong with the socket is told by the
         // next write.
         let _: Poll<io::Result<()>> = self.poll_send(task);
+        if self.course.is_given_up() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, Silence)));
+        }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(task, buffer))?;
-        if buffer.filled().len() > before && !super::heard() {
+        match Pin::new(&mut self.stream).poll_read(task, buffer) {
+            Poll::Pending if self.gathered.is_empty() => {
+                self.course.waits(task.waker());
+                return Poll::Pending;
+            }
+            polled => {
+                self.course.turned_to();
+                ready!(polled)?;
+            }
+        }
+        if buffer.filled().len() > before && !self.course.heard() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Poll::Ready(Ok(()))
@@ -95,6 +111,7 @@ impl AsyncWrite for Socket {
         task: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.course.turned_to();
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
         if self.gathered.len() + length <= MOST_GATHERED {
             pieces.iter().for_each(|piece| self.gathered.extend_from_slice(piece));
@@ -120,6 +137,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.course.turned_to();
         self.poll_send(task)
     }
 
@@ -190,7 +208,7 @@ mod tests {
     async fn pair() -> (Socket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let visitor = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (Socket::new(listener.accept().await.unwrap().0), visitor)
+        (Socket::new(listener.accept().await.unwrap().0, Arc::default()), visitor)
     }
 
     /// What has arrived after `awaited` bytes were there.
