@@ -57,16 +57,16 @@ impl Visitor {
     /// Who it is.
     pub fn identity(&self) -> &Identity {
         match self {
-            Self::Session(live) => &live.session().identity,
+            Self::Session(live) => live.identity(),
             Self::Named(named) => &named.identity,
         }
     }
 
     /// The user's lasting name.
-    pub fn subject(&self) -> &Subject {
+    pub fn subject(&self) -> Subject {
         match self {
             Self::Session(live) => live.subject(),
-            Self::Named(named) => &named.identity.subject,
+            Self::Named(named) => named.identity.subject.clone(),
         }
     }
 

@@ -87,13 +87,10 @@ const KEPT_LONGER: Duration = Duration::from_secs(86_400);
 
 /// What is known about a session, as it is stored.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Session {
-    /// Who signed in.
-    pub identity: Identity,
-    /// When they did.
-    pub signed_in_at: Timestamp,
-    /// When the session ends, whatever happens.
-    pub expires_at: Timestamp,
+struct Session {
+    identity: Identity,
+    signed_in_at: Timestamp,
+    expires_at: Timestamp,
     mosaic_session: String,
     refresh_token: Option<String>,
     access_expires_at: Timestamp,
@@ -110,13 +107,6 @@ impl Drop for Session {
         use zeroize::Zeroize as _;
         self.mosaic_session.zeroize();
         self.refresh_token.zeroize();
-    }
-}
-
-impl Session {
-    /// The session at Mosaic, which a further proof is added to.
-    pub fn mosaic_session(&self) -> &str {
-        &self.mosaic_session
     }
 }
 
@@ -417,10 +407,19 @@ impl Sessions {
     /// # Errors
     /// When the store cannot remove it: then it is not ended, and nobody is told that it was.
     pub async fn end(self: &Arc<Self>, live: &Live) -> Result<(), store::Error> {
+        let stored = self.read_record(live.id()).await?;
         self.store.remove(&record_name(live.key())).await?;
         // Nobody can ask for this a second time, whatever else goes wrong.
-        self.end_at_mosaic(&live.session().mosaic_session);
-        self.tidy(live.key(), live.subject()).await
+        match stored {
+            Some(stored) => self.end_at_mosaic(&stored.mosaic_session),
+            // An earlier try may have removed the record without hearing of it.
+            None => {
+                let beginning = self.beginning(live.key()).await?;
+                let name = beginning.map(|beginning| beginning.mosaic_session().to_owned());
+                self.end_named_at_mosaic(live.subject(), name.into_iter().collect());
+            }
+        }
+        self.tidy(live.key(), &live.subject()).await
     }
 
     /// Ends one session in whose place the same browser has a new one. Its session at Mosaic lives on where the new
@@ -429,10 +428,19 @@ impl Sessions {
     /// # Errors
     /// As [`Sessions::end`].
     pub async fn end_replaced(self: &Arc<Self>, live: &Live, by: &SignedIn) -> Result<(), store::Error> {
-        if by.session_id.expose() != live.session().mosaic_session() {
-            return self.end(live).await;
+        match self.at_mosaic(live).await? {
+            Some(replaced) if replaced.expose() != by.session_id.expose() => self.end(live).await,
+            _ => self.forget(live.key(), &live.subject()).await,
         }
-        self.forget(live.key(), live.subject()).await
+    }
+
+    /// The session at Mosaic, which a further proof is added to; `None` once the session is over.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn at_mosaic(&self, live: &Live) -> Result<Option<Secret<String>>, store::Error> {
+        let stored = self.read_record(live.id()).await?;
+        Ok(stored.map(|stored| Secret::new(stored.mosaic_session.clone())))
     }
 
     /// Ends a session at Mosaic, in the background.
@@ -451,11 +459,11 @@ impl Sessions {
     /// When the store cannot remove them all.
     pub async fn end_all(self: &Arc<Self>, live: &Live) -> Result<(), store::Error> {
         let subject = live.subject();
-        for key in self.keys_of(subject).await?.into_iter().filter(|key| *key != live.key()) {
-            self.forget(key, subject).await?;
+        for key in self.keys_of(&subject).await?.into_iter().filter(|key| *key != live.key()) {
+            self.forget(key, &subject).await?;
         }
         self.end(live).await?;
-        let (mosaic, subject) = (self.mosaic.clone(), subject.clone());
+        let mosaic = self.mosaic.clone();
         self.tasks.spawn(at_mosaic::end(at_mosaic::OF_ALL, move || {
             let (mosaic, subject) = (mosaic.clone(), subject.clone());
             async move { mosaic.end_sessions_of(&subject).await }

@@ -116,7 +116,7 @@ impl DebugPage {
 #[async_trait]
 impl Explain for DebugPage {
     fn admits(&self, live: &Live) -> bool {
-        let proven = live.session().identity.proven_address();
+        let proven = live.identity().proven_address();
         self.names.is_empty() || proven.is_some_and(|address| self.names.iter().any(|name| name.names(address)))
     }
 

@@ -95,7 +95,7 @@ pub(super) async fn ask(
     let Some(live) = portal.sender(&visit, &headers, &form.csrf).await? else {
         return Ok(see_other(&sign_in_for(&return_to)));
     };
-    let identity = &live.session().identity;
+    let identity = live.identity();
     let owners = access.owners_of(&form.route).ok_or(Refusal::NotFound)?;
     let address = identity.proven_address().ok_or(Refusal::NoAccess)?.clone();
     let page = if return_to.starts_with('/') { visit.origin.join(&return_to) } else { return_to.clone() };
@@ -255,7 +255,7 @@ impl Portal {
     /// The answer to somebody who is signed in as none of the owners: they may be, by another account.
     fn no_owner(&self, visit: &Visit, live: &Live, key: Key) -> Response {
         let mut page = self.refuser(visit).show(&NoAccess {
-            address: Some(live.session().identity.shown_name()),
+            address: Some(live.identity().shown_name()),
             csrf: live.csrf_token(),
             return_to: link(key, None),
             reason: None,
@@ -310,7 +310,7 @@ impl Portal {
 
 /// The address by which somebody is one of the owners of a route.
 fn owner<'a>(access: &'a Access, live: &Live, route: &str) -> Option<&'a EmailAddress> {
-    let address = live.session().identity.proven_address()?;
+    let address = live.identity().proven_address()?;
     access.owners_of(route)?.iter().find(|owner| *owner == address)
 }
 

@@ -117,7 +117,7 @@ impl Portal {
 
     /// Whether somebody signed in recently enough to make a token.
     pub(super) fn may_make_tokens(&self, live: &Live) -> bool {
-        self.clock.now() < live.session().signed_in_at.plus(RECENT)
+        self.clock.now() < live.signed_in_at().plus(RECENT)
     }
 
     async fn make(&self, visit: &Visit, live: &Live, form: Form) -> Result<Response, Failure> {
@@ -143,12 +143,11 @@ impl Portal {
 
     /// What the form asks for; `None` where the page does not offer it.
     fn wanted<'a>(&self, live: &'a Live, form: &'a Form) -> Option<Wanted<'a>> {
-        let session = live.session();
         let minutes: u64 = form.minutes.parse().ok()?;
         let lifetime = self.personal_tokens.config().choices().into_iter().find(|span| minutes_of(*span) == minutes)?;
         form.routes.iter().all(|route| self.token_routes.contains(route)).then(|| Wanted {
-            identity: &session.identity,
-            signed_in_at: session.signed_in_at,
+            identity: live.identity(),
+            signed_in_at: live.signed_in_at(),
             name: &form.name,
             routes: form.routes.clone(),
             lifetime: lifetime.0,
@@ -183,9 +182,9 @@ impl Portal {
     }
 
     async fn revoke(&self, visit: &Visit, live: &Live, form: Form) -> Result<Response, Failure> {
-        let subject = &live.session().identity.subject;
+        let subject = live.subject();
         // Only one's own are looked among.
-        let own = self.personal_tokens.of(subject).await?;
+        let own = self.personal_tokens.of(&subject).await?;
         if let Some(listed) = own.iter().find(|listed| listed.token.key.id() == form.revoke) {
             self.personal_tokens.revoke(&listed.token).await?;
             tracing::info!(request.id = visit.request_id, %subject, token = form.revoke, "a personal token was revoked");
@@ -194,7 +193,7 @@ impl Portal {
     }
 
     async fn account(&self, visit: &Visit, live: &Live, shown: Shown) -> Result<Response, Failure> {
-        let identity = &live.session().identity;
+        let identity = live.identity();
         let mut sign_ins = self.sessions.of(&identity.subject).await?;
         sign_ins.sort_by_key(|listed| listed.key != live.key());
         let has_tokens = self.personal_tokens.config().enabled;

@@ -9,6 +9,7 @@ use super::answer::{Failure, Refusal, see_other};
 use super::{Portal, Visit, whence};
 use crate::identity::{Identifier, Identity};
 use crate::mosaic::SignedIn;
+use crate::secret::Secret;
 use crate::session::attempt::{Attempt, Browser, Sending, Way};
 use crate::session::{Chain, Live};
 use crate::store;
@@ -26,6 +27,8 @@ pub(super) struct Entry<'a> {
     pub(super) sending: &'a Sending,
     /// The session that the browser has already.
     pub(super) present: Option<Arc<Live>>,
+    /// The session at Mosaic that the proof was added to, where it is a further one.
+    pub(super) added_to: Option<&'a Secret<String>>,
     /// The `state` of the link, where one was followed.
     pub(super) state: Option<&'a str>,
 }
@@ -94,9 +97,7 @@ impl Portal {
 
     /// Lets go of a sign-in that was not used, in the background; not of a session that was there before it.
     fn let_go(self: &Arc<Self>, entry: &Entry<'_>, signed_in: &SignedIn) {
-        let shared =
-            entry.present.as_ref().filter(|_| entry.attempt.step_up).map(|live| live.session().mosaic_session());
-        if shared != Some(signed_in.session_id.expose()) {
+        if entry.added_to.map(Secret::expose) != Some(signed_in.session_id.expose()) {
             self.end_at_mosaic(signed_in);
         }
     }

@@ -17,9 +17,11 @@ use crate::agent::Agent;
 use crate::identity::{Identifier, IdentifierKind};
 use crate::mosaic::{Device, Error as MosaicError, Login};
 use crate::pages::{LinkExpired, LinkUsed, NewerEmail, OtherBrowser, View};
+use crate::secret::Secret;
 use crate::session::attempt::{Attempt, AttemptKey, Browser, Standing, Way, is_token};
 use crate::session::number_match::{Choice, Opened};
 use crate::session::{Chain, Live};
+use crate::store;
 
 /// What the callback's query says.
 #[derive(Debug, PartialEq, Eq)]
@@ -146,6 +148,7 @@ impl Caller<'_> {
         // An attempt is open for the browser that opens its record only.
         let Some(browser) = self.browser else { return Ok(self.other_browser()) };
         let sending = portal.attempts.noted(browser, &key, Way::Link).await?.unwrap_or_default();
+        let added_to = portal.further_proof_for(present.as_deref(), &attempt).await?;
         if !portal.attempts.claim(&key, &attempt).await? {
             return Ok(self.used(&attempt, present.is_some()));
         }
@@ -153,14 +156,15 @@ impl Caller<'_> {
         let login = Login {
             device: Device { user_agent, address: Some(self.visit.client), id: device_id.as_deref(), language: None },
             organization: attempt.organization.as_deref(),
-            session_id: further_proof_for(present.as_ref(), &attempt),
+            session_id: added_to.as_ref().map(|session| session.expose().as_str()),
             request_id: sending.request_id.as_deref(),
         };
         match portal.mosaic.authenticate_magic_link(code, &login).await {
             Ok(signed_in) => {
                 let (visit, attempt, sending) = (self.visit, &attempt, &sending);
-                let (way, state, present) = (Way::Link, Some(state), present.clone());
-                let entry = Entry { visit, browser, headers: self.headers, attempt, way, sending, present, state };
+                let (way, state, present, added_to) = (Way::Link, Some(state), present.clone(), added_to.as_ref());
+                let headers = self.headers;
+                let entry = Entry { visit, browser, headers, attempt, way, sending, present, added_to, state };
                 portal.admit(entry, signed_in).await
             }
             Err(error) if error.is_transient() => {
@@ -287,7 +291,7 @@ impl Caller<'_> {
 
 /// Whether the one who is signed in is the one who asked.
 pub(super) fn is_who_asked(live: &Live, attempt: &Attempt) -> bool {
-    let identity = &live.session().identity;
+    let identity = live.identity();
     match &attempt.identifier {
         Identifier::Email(address) => identity.email.as_ref() == Some(address),
         Identifier::Other { kind, value } => match kind {
@@ -299,10 +303,18 @@ pub(super) fn is_who_asked(live: &Live, attempt: &Attempt) -> bool {
     }
 }
 
-/// The session at Mosaic that a step-up adds its proof to.
-pub(super) fn further_proof_for<'a>(present: Option<&'a Arc<Live>>, attempt: &Attempt) -> Option<&'a str> {
-    let present = present.filter(|live| attempt.step_up && is_who_asked(live, attempt));
-    present.map(|live| live.session().mosaic_session())
+impl Portal {
+    /// The session at Mosaic that a step-up adds its proof to.
+    pub(super) async fn further_proof_for(
+        &self,
+        present: Option<&Live>,
+        attempt: &Attempt,
+    ) -> Result<Option<Secret<String>>, store::Error> {
+        match present.filter(|live| attempt.step_up && is_who_asked(live, attempt)) {
+            Some(live) => self.sessions.at_mosaic(live).await,
+            None => Ok(None),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::admission::Entry;
 use super::answer::{Failure, Refusal, see_other};
-use super::callback::{further_proof_for, is_who_asked};
+use super::callback::is_who_asked;
 use super::sending::{Message, Order};
 use super::sign_in::{SENT, read_form};
 use super::throttle::Mailbox;
@@ -142,10 +142,11 @@ impl Caller<'_> {
         let sending = portal.attempts.noted(self.browser, &self.key, way).await?.unwrap_or_default();
         let device_id = portal.device_id(self.headers);
         let user_agent = text(self.headers, "user-agent");
+        let added_to = portal.further_proof_for(present.as_deref(), &self.attempt).await?;
         let login = Login {
             device: Device { user_agent, address: Some(self.visit.client), id: device_id.as_deref(), language: None },
             organization: self.attempt.organization.as_deref(),
-            session_id: further_proof_for(present.as_ref(), &self.attempt),
+            session_id: added_to.as_ref().map(|session| session.expose().as_str()),
             request_id: sending.request_id.as_deref(),
         };
         let signed_in = match portal.mosaic.authenticate_code(&self.attempt.identifier, &code, &login).await {
@@ -171,6 +172,7 @@ impl Caller<'_> {
             way: Way::Code,
             sending: &sending,
             present,
+            added_to: added_to.as_ref(),
             state: None,
         };
         portal.admit(entry, signed_in).await

@@ -49,15 +49,14 @@ pub(super) async fn page(
         typed => typed,
     };
     let address = if asked.starts_with('/') { format!("{}{asked}", visit.origin) } else { asked.clone() };
-    let session = live.session();
-    let identity = &session.identity;
+    let identity = live.identity();
     let view = DebugPage {
         address: identity.shown_name(),
         subject: identity.subject.to_string(),
         groups: identity.groups.clone(),
         roles: identity.roles.clone(),
-        signed_in_at: session.signed_in_at,
-        expires_at: session.expires_at,
+        signed_in_at: live.signed_in_at(),
+        expires_at: live.expires_at(),
         idle_timeout: portal.sessions.idle_timeout(),
         refusals: live.refusals().newest_first().into_iter().map(shown).collect(),
         explained: debug.explain(&address, &live, visit.client, now).await,

@@ -173,7 +173,7 @@ pub(super) async fn decide(
     if !portal.may_make_tokens(&live) {
         return Ok(see_other(STEP_UP));
     }
-    if let Some(until) = portal.throttle.try_terminal(&live.session().identity.subject).await? {
+    if let Some(until) = portal.throttle.try_terminal(&live.subject()).await? {
         return Err(Refusal::TooManyRequests { until }.into());
     }
     let Some(waiting) = portal.devices.find(&form.code).await? else {
@@ -195,11 +195,10 @@ impl Portal {
         waiting: Waiting,
         form: &Form,
     ) -> Result<Response, Failure> {
-        let session = live.session();
         let are_known = waiting.asked.routes.iter().all(|route| self.token_routes.contains(route));
         let (is_done, stage) = match form.decision.as_str() {
             "allow" if are_known => {
-                let granted = self.devices.grant(waiting, session.identity.clone(), session.signed_in_at).await?;
+                let granted = self.devices.grant(waiting, live.identity().clone(), live.signed_in_at()).await?;
                 (granted, DeviceStage::Allowed)
             }
             "deny" => (self.devices.deny(waiting).await?, DeviceStage::Denied),
@@ -210,7 +209,7 @@ impl Portal {
     }
 
     fn device(&self, visit: &Visit, live: &Live, stage: DeviceStage) -> Response {
-        let address = live.session().identity.shown_name();
+        let address = live.identity().shown_name();
         self.refuser(visit).show(&Device { csrf: live.csrf_token(), address, stage })
     }
 }

@@ -72,7 +72,7 @@ async fn user_info(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let live = portal.sessions.find(&headers, visit.place()).await?.live().ok_or(Refusal::SignInRequired)?;
-    let identity = &live.session().identity;
+    let identity = live.identity();
     let shown = UserInfo {
         user: &identity.subject,
         email: identity.email.as_ref(),

@@ -33,8 +33,7 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let live = portal.sessions.find(&headers, visit.place()).await?.live().ok_or(Refusal::SignInRequired)?;
-    let session = live.session();
-    let identity = &session.identity;
+    let identity = live.identity();
     let shown = Shown {
         subject: &identity.subject,
         email: identity.email.as_ref(),
@@ -42,8 +41,8 @@ pub(super) async fn show(
         name: identity.name.as_deref(),
         groups: &identity.groups,
         roles: &identity.roles,
-        signed_in_at: session.signed_in_at.to_string(),
-        expires_at: session.expires_at.to_string(),
+        signed_in_at: live.signed_in_at().to_string(),
+        expires_at: live.expires_at().to_string(),
     };
     Ok(Json(shown).into_response())
 }

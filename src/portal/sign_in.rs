@@ -138,7 +138,7 @@ pub(super) async fn page(
             portal.step_up_page(&visit, &headers, live, &return_to)
         } else {
             portal.refuser(&visit).show(&AlreadySignedIn {
-                address: live.session().identity.shown_name(),
+                address: live.identity().shown_name(),
                 csrf: live.csrf_token(),
                 return_to,
             })
@@ -191,7 +191,7 @@ impl Portal {
     fn step_up_page(&self, visit: &Visit, headers: &HeaderMap, live: &Live, return_to: &str) -> Response {
         let known = Browser::find(self.jar, headers);
         let browser = known.clone().unwrap_or_default();
-        let identity = &live.session().identity;
+        let identity = live.identity();
         let address = match &self.sign_in.identifier {
             IdentifierKind::Email => identity.email.as_ref().map(ToString::to_string),
             IdentifierKind::PhoneNumber => identity.phone_number.clone(),

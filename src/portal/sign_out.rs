@@ -24,7 +24,7 @@ pub(super) async fn page(
         return Ok(portal.refuser(&visit).show(&SignedOut { everywhere: false }));
     };
     let all_sites = portal.hosts.others().next().is_some();
-    let view = SignOut { csrf: live.csrf_token(), address: live.session().identity.shown_name(), all_sites };
+    let view = SignOut { csrf: live.csrf_token(), address: live.identity().shown_name(), all_sites };
     Ok(portal.refuser(&visit).show(&view))
 }
 
@@ -56,11 +56,11 @@ pub(super) async fn end(
         }
         if everywhere {
             portal.sessions.end_all(&live).await?;
-            portal.note_sign_out_everywhere(&live.session().identity, &visit);
+            portal.note_sign_out_everywhere(live.identity(), &visit);
         } else {
             portal.sessions.end(&live).await?;
         }
-        let subject = &live.session().identity.subject;
+        let subject = live.subject();
         portal.metrics.sign_in("signed_out");
         tracing::info!(request.id = visit.request_id, %subject, everywhere, "signed out");
     }

@@ -90,7 +90,7 @@ impl Objected {
         self.visitor.as_ref()
     }
 
-    pub(super) fn subject(&self) -> Option<&Subject> {
+    pub(super) fn subject(&self) -> Option<Subject> {
         self.visitor().map(Visitor::subject)
     }
 

@@ -12,21 +12,21 @@ use super::refusals::Refusals;
 use super::renewal::{self, Turns};
 use super::{Ending, Session};
 use crate::clock::Timestamp;
-use crate::identity::Subject;
 use crate::identity::headers::Plan;
+use crate::identity::{Identity, Subject};
 use crate::secret;
 use crate::store;
 
-/// A session as requests use it. There are many, so it holds what most requests need, and the rest in one piece.
+/// A session as requests use it. There are many, so it holds what most requests need, and the rest in one piece. What
+/// Mosaic knows it by is in the store only: few requests ask for it, and it is a secret.
 pub struct Live {
     id: SessionId,
-    subject: Subject,
     moments: Moments,
     /// Which headers tell about the visitor.
     plan: Arc<Plan>,
     packed: Packed,
     /// What was packed, once a request needed it.
-    session: OnceLock<Box<Session>>,
+    identity: OnceLock<Box<Identity>>,
     used_at: AtomicI64,
     use_saved_at: AtomicI64,
     fresh_until: Timestamp,
@@ -85,11 +85,10 @@ impl Live {
         Self {
             group: Group::of(id.key()),
             id,
-            subject: session.identity.subject.clone(),
             moments: Moments::of(session),
             plan: Arc::clone(plan),
-            packed: Packed::new(session, &plan.values(&session.identity)),
-            session: OnceLock::new(),
+            packed: Packed::new(&session.identity, &plan.values(&session.identity)),
+            identity: OnceLock::new(),
             used_at: AtomicI64::new(used_at.unix_millis()),
             use_saved_at: AtomicI64::new(used_at.unix_millis()),
             fresh_until,
@@ -114,20 +113,25 @@ impl Live {
         self.proven.get_or_init(|| *mac);
     }
 
-    /// What is known about the session. To ask costs memory for as long as it is kept, so what every request needs has
-    /// ways of its own.
-    pub fn session(&self) -> &Session {
-        self.session.get_or_init(|| Box::new(self.packed.unpack(&self.moments, self.plan.names().len())))
+    /// Who signed in. To ask costs memory for as long as the session is kept, so what every request needs has ways of its
+    /// own.
+    pub fn identity(&self) -> &Identity {
+        self.identity.get_or_init(|| Box::new(self.packed.identity(self.plan.names().len())))
     }
 
-    /// Who signed in.
-    pub const fn subject(&self) -> &Subject {
-        &self.subject
+    /// The lasting name of who signed in.
+    pub fn subject(&self) -> Subject {
+        self.packed.subject()
     }
 
     /// When they did.
     pub const fn signed_in_at(&self) -> Timestamp {
         self.moments.signed_in_at
+    }
+
+    /// When the session ends, whatever happens.
+    pub const fn expires_at(&self) -> Timestamp {
+        self.moments.expires_at
     }
 
     pub(super) const fn moments(&self) -> &Moments {

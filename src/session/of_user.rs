@@ -52,22 +52,23 @@ impl Sessions {
     /// When the store cannot remove them all; those before the failure have ended.
     pub async fn end_others(&self, live: &Live, ends: impl Fn(Key) -> bool) -> Result<usize, store::Error> {
         let subject = live.subject();
+        let kept = self.at_mosaic(live).await?.map(|session| fingerprint(session.expose()));
         let (mut ended, mut at_mosaic) = (0, Vec::new());
-        for key in self.keys_of(subject).await?.into_iter().filter(|key| *key != live.key() && ends(*key)) {
+        for key in self.keys_of(&subject).await?.into_iter().filter(|key| *key != live.key() && ends(*key)) {
             at_mosaic.extend(self.beginning(key).await?.map(|beginning| beginning.mosaic_session().to_owned()));
             ended += usize::from(self.store.get(&record_name(key)).await?.is_some());
-            self.forget(key, subject).await?;
+            self.forget(key, &subject).await?;
         }
-        let kept = fingerprint(live.session().mosaic_session());
-        at_mosaic.retain(|name| *name != kept);
-        if !at_mosaic.is_empty() {
-            self.end_named_at_mosaic(subject.clone(), at_mosaic);
-        }
+        at_mosaic.retain(|name| kept.as_ref() != Some(name));
+        self.end_named_at_mosaic(subject, at_mosaic);
         Ok(ended)
     }
 
     /// Ends, in the background, those sessions of a user at Mosaic whose names have these fingerprints.
-    fn end_named_at_mosaic(&self, subject: Subject, names: Vec<String>) {
+    pub(super) fn end_named_at_mosaic(&self, subject: Subject, names: Vec<String>) {
+        if names.is_empty() {
+            return;
+        }
         let (mosaic, meant) = (self.mosaic.clone(), Arc::new((subject, names)));
         self.tasks.spawn(at_mosaic::end(at_mosaic::OF_ONE, move || {
             let (mosaic, meant) = (mosaic.clone(), Arc::clone(&meant));

@@ -1,38 +1,21 @@
-//! What a session in memory knows, its moments aside, in one piece in which no text stands twice: as strings and header
-//! values of its own each, it would take up several times its text.
+//! Whom a session in memory is of, in one piece in which no text stands twice: as strings and header values of its own
+//! each, it would take up several times its text.
 
 use bytes::Bytes;
 use http::HeaderValue;
-use zeroize::{Zeroize as _, Zeroizing};
 
-use super::Session;
-use super::cache::Moments;
 use crate::identity::{EmailAddress, Identity, Subject};
 
-/// The header values of a session, and the session without its moments.
-pub(super) struct Packed {
-    /// First how long the places are, then the places, then the texts.
-    ///
-    /// A place is the length of a text and how far from the first text it begins; a list is its length and the places in
-    /// it. The length is one more than it is, and zero where there is no text.
-    bytes: Bytes,
-    /// In the same way the texts that are not left behind in memory.
-    secrets: Zeroizing<Box<[u8]>>,
-}
+/// An identity, and the header values that tell it.
+///
+/// First how long the places are, then the places, then the texts. A place is the length of a text and how far from the
+/// first text it begins; a list is its length and the places in it. The length is one more than it is, and zero where
+/// there is no text.
+pub(super) struct Packed(Bytes);
 
 impl Packed {
-    pub(super) fn new(session: &Session, headers: &[Option<HeaderValue>]) -> Self {
+    pub(super) fn new(identity: &Identity, headers: &[Option<HeaderValue>]) -> Self {
         // Every field is named, so that none can be added and forgotten here.
-        let Session {
-            identity,
-            mosaic_session,
-            refresh_token,
-            organization: asked_for,
-            signed_in_at: _,
-            expires_at: _,
-            access_expires_at: _,
-            renew_at: _,
-        } = session;
         let Identity {
             subject,
             email,
@@ -47,11 +30,11 @@ impl Packed {
             claims,
         } = identity;
         let mut packing = Packing::default();
+        packing.text(Some(subject.as_str().as_bytes()));
         // Lists joined by commas come first, and their elements are found in them.
         for value in headers {
             packing.text(value.as_ref().map(HeaderValue::as_bytes));
         }
-        packing.text(Some(subject.as_str().as_bytes()));
         packing.text(email.as_ref().map(|email| email.as_str().as_bytes()));
         packing.number(usize::from(*email_verified));
         packing.text(name.as_ref().map(String::as_bytes));
@@ -63,33 +46,32 @@ impl Packed {
         packing.text(organization.as_ref().map(String::as_bytes));
         let claims = (!claims.is_empty()).then(|| serde_json::to_vec(claims).expect("claims have string keys only"));
         packing.text(claims.as_deref());
-        packing.text(asked_for.as_ref().map(String::as_bytes));
-        let mut secrets = Packing::default();
-        secrets.text(Some(mosaic_session.as_bytes()));
-        secrets.text(refresh_token.as_ref().map(String::as_bytes));
-        let bytes = Bytes::from(packing.finish());
-        Self { bytes, secrets: Zeroizing::new(secrets.finish().into_boxed_slice()) }
+        Self(Bytes::from(packing.finish()))
+    }
+
+    pub(super) fn subject(&self) -> Subject {
+        Unpacking::new(&self.0).subject()
     }
 
     /// The header values that it was packed with.
     pub(super) fn header_values(&self) -> impl Iterator<Item = Option<HeaderValue>> {
-        let mut unpacking = Unpacking::new(&self.bytes);
+        let mut unpacking = Unpacking::new(&self.0);
+        unpacking.text();
         std::iter::from_fn(move || {
             let text = unpacking.text();
-            Some(text.and_then(|text| HeaderValue::from_maybe_shared(self.bytes.slice_ref(text)).ok()))
+            Some(text.and_then(|text| HeaderValue::from_maybe_shared(self.0.slice_ref(text)).ok()))
         })
     }
 
-    /// The session, with its moments; there were `headers` header values.
-    pub(super) fn unpack(&self, moments: &Moments, headers: usize) -> Session {
-        let mut unpacking = Unpacking::new(&self.bytes);
-        let mut secrets = Unpacking::new(&self.secrets);
+    /// The identity; there were `headers` header values.
+    pub(super) fn identity(&self, headers: usize) -> Identity {
+        let mut unpacking = Unpacking::new(&self.0);
+        let subject = unpacking.subject();
         for _ in 0..headers {
             unpacking.text();
         }
-        let subject = unpacking.string().expect("every session has a subject");
-        let identity = Identity {
-            subject: Subject::try_from(subject).expect("it was one"),
+        Identity {
+            subject,
             email: unpacking.string().map(|email| EmailAddress::parse(&email).expect("it was one")),
             email_verified: unpacking.number() == 1,
             name: unpacking.string(),
@@ -103,16 +85,6 @@ impl Packed {
                 .text()
                 .map(|claims| serde_json::from_slice(claims).expect("what was written can be read"))
                 .unwrap_or_default(),
-        };
-        Session {
-            identity,
-            signed_in_at: moments.signed_in_at,
-            expires_at: moments.expires_at,
-            mosaic_session: secrets.string().expect("every session has one at Mosaic"),
-            refresh_token: secrets.string(),
-            access_expires_at: moments.access_expires_at,
-            renew_at: Some(moments.renew_at),
-            organization: unpacking.string(),
         }
     }
 }
@@ -146,12 +118,10 @@ impl Packing {
     }
 
     /// One piece of the exact size: what grew has room to spare.
-    fn finish(mut self) -> Vec<u8> {
+    fn finish(self) -> Vec<u8> {
         let mut start = Vec::with_capacity(2);
         put_number(&mut start, self.places.len());
-        let packed = [&*start, &self.places, &self.texts].concat();
-        self.texts.zeroize();
-        packed
+        [&*start, &self.places, &self.texts].concat()
     }
 }
 
@@ -197,6 +167,11 @@ impl<'a> Unpacking<'a> {
         Some(&self.texts[start..start + length])
     }
 
+    fn subject(&mut self) -> Subject {
+        let text = self.string().expect("everybody has a subject");
+        Subject::try_from(text).expect("it was one")
+    }
+
     fn string(&mut self) -> Option<String> {
         self.text().map(|text| String::from_utf8(text.to_vec()).expect("it was text"))
     }
@@ -208,44 +183,31 @@ impl<'a> Unpacking<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
 
     use super::*;
-    use crate::clock::Timestamp;
 
-    fn check(session: &Session, headers: &[Option<&'static str>]) {
-        let moments = Moments::of(session);
+    fn somebody() -> Identity {
+        Identity::new(Subject::try_from("u1".to_owned()).unwrap())
+    }
+
+    fn check(identity: &Identity, headers: &[Option<&'static str>]) {
         let headers: Vec<_> = headers.iter().map(|value| value.map(HeaderValue::from_static)).collect();
-        let packed = Packed::new(session, &headers);
+        let packed = Packed::new(identity, &headers);
         let values: Vec<_> = packed.header_values().take(headers.len()).collect();
         assert_eq!(values, headers);
-        let unpacked = packed.unpack(&moments, headers.len());
-        let mut expected = session.clone();
-        expected.renew_at = Some(moments.renew_at);
-        assert_eq!(serde_json::to_value(&unpacked).unwrap(), serde_json::to_value(&expected).unwrap());
+        assert_eq!(packed.subject(), identity.subject);
+        let unpacked = packed.identity(headers.len());
+        assert_eq!(serde_json::to_value(&unpacked).unwrap(), serde_json::to_value(identity).unwrap());
     }
 
     #[test]
     fn what_is_packed_comes_back_whole() {
-        let start = Timestamp::from_unix_seconds(1_000);
-        let hours = |hours: u64| start.plus(Duration::from_secs(3600 * hours));
-        let bare = Session {
-            identity: Identity::new(Subject::try_from("u1".to_owned()).unwrap()),
-            signed_in_at: start,
-            expires_at: hours(9),
-            mosaic_session: "s1".to_owned(),
-            refresh_token: None,
-            access_expires_at: hours(1),
-            renew_at: None,
-            organization: None,
-        };
-        check(&bare, &[]);
-        check(&bare, &[None, Some("u1")]);
+        check(&somebody(), &[]);
+        check(&somebody(), &[None, Some("u1")]);
         let list = |texts: [&str; 2]| texts.map(str::to_owned).to_vec();
         let claims = json!({"custom_data": {"team": "R&D", "level": 3, "sites": ["a", null], "share": 0.1}});
-        let full = Identity {
+        let mut full = Identity {
             email: Some(EmailAddress::parse("ada@example.com").unwrap()),
             email_verified: true,
             name: Some("Ada \"山田\" Lovelace".to_owned()),
@@ -256,42 +218,22 @@ mod tests {
             permissions: list(["read", "write"]),
             organization: Some("org-1".to_owned()),
             claims: claims.as_object().unwrap().clone(),
-            ..bare.identity.clone()
+            ..somebody()
         };
-        let mut session = Session {
-            identity: full,
-            signed_in_at: start,
-            expires_at: hours(9),
-            mosaic_session: "s1".to_owned(),
-            refresh_token: Some("r1".to_owned()),
-            access_expires_at: hours(3),
-            renew_at: Some(hours(2)),
-            organization: Some("org-2".to_owned()),
-        };
-        check(&session, &[Some("u1"), None, Some("ada@example.com"), Some("ops,on%2C call")]);
-        session.mosaic_session = "s".repeat(70_000);
-        check(&session, &[None]);
+        check(&full, &[Some("u1"), None, Some("ada@example.com"), Some("ops,on%2C call")]);
+        full.name = Some("s".repeat(70_000));
+        check(&full, &[None]);
     }
 
     #[test]
     fn a_text_stands_there_once() {
         let email = "ada@example.com";
-        let mut identity = Identity::new(Subject::try_from("u1".to_owned()).unwrap());
+        let mut identity = somebody();
         identity.email = Some(EmailAddress::parse(email).unwrap());
         identity.groups = ["ops", "staff"].map(str::to_owned).to_vec();
-        let session = Session {
-            identity,
-            signed_in_at: Timestamp::from_unix_seconds(1_000),
-            expires_at: Timestamp::from_unix_seconds(2_000),
-            mosaic_session: "s1".to_owned(),
-            refresh_token: None,
-            access_expires_at: Timestamp::from_unix_seconds(2_000),
-            renew_at: None,
-            organization: None,
-        };
         let headers = ["u1", email, "ops,staff"].map(|value| Some(HeaderValue::from_static(value)));
-        let packed = Packed::new(&session, &headers);
-        let texts = Unpacking::new(&packed.bytes).texts;
+        let packed = Packed::new(&identity, &headers);
+        let texts = Unpacking::new(&packed.0).texts;
         assert_eq!(String::from_utf8_lossy(texts), "u1ada@example.comops,staff");
     }
 }

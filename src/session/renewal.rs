@@ -223,7 +223,7 @@ impl Sessions {
 
     /// Ends the session by Mosaic's word, which counts even where the store cannot note it.
     async fn end_here(&self, live: &Live) -> Outcome {
-        if let Err(error) = self.forget(live.key(), live.subject()).await {
+        if let Err(error) = self.forget(live.key(), &live.subject()).await {
             tracing::warn!(error = %Chain(&error), "failed to remove a session that is over");
             // Whoever reads the record again asks Mosaic again before going on.
             self.cache.forget(live.key()).await;

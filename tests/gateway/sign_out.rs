@@ -120,6 +120,21 @@ async fn signing_out_here_leaves_the_other_devices_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_whose_record_is_gone_is_ended_at_the_issuer_all_the_same() {
+    let gate = Gate::start().await;
+    let mut visitor = gate.signed_in("ada@example.com").await;
+    let subject = subject(&visitor).await;
+    let csrf = visitor.open(SIGN_OUT).await.field("csrf");
+    // So it is left by a store that removes the record and cannot say so.
+    for key in gate.store.index_members(&format!("sessions_of:{subject}")).await.unwrap() {
+        gate.store.remove(&format!("session:{key}")).await.unwrap();
+    }
+    let signed_out = visitor.post(SIGN_OUT, &[("csrf", &csrf)]).await;
+    assert_eq!(signed_out.location(), "/.linkgate/signed-out");
+    assert_eq!(issuer_sessions(&gate, &subject).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_that_says_signed_out_is_not_shown_to_who_is_signed_in() {
     let gate = Gate::start().await;
     let mut visitor = gate.signed_in("ada@example.com").await;
