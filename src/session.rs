@@ -324,7 +324,7 @@ impl Sessions {
             .load(id.key(), |cached| async move {
                 match cached {
                     Some(live) if live.is_fresh(now) => Ok(Some(live)),
-                    _ => self.read(id, now, cached.as_deref()).await,
+                    cached => self.read(id, now, cached).await,
                 }
             })
             .await
@@ -334,7 +334,7 @@ impl Sessions {
         &self,
         id: SessionId,
         now: Timestamp,
-        before: Option<&Live>,
+        before: Option<Arc<Live>>,
     ) -> Result<Option<Arc<Live>>, store::Error> {
         let key = id.key();
         let session = match self.read_record(&id).await {
@@ -349,8 +349,7 @@ impl Sessions {
         };
         let Some(used_at) = self.store.get(&used_name(key)).await? else { return Ok(None) };
         let used_at = used_at_of(key, used_at)?;
-        let kept = before.map(Live::kept).unwrap_or_default();
-        Ok(Some(Arc::new(Live::new(id, &session, &self.plan, used_at, now.plus(FRESH), kept))))
+        Ok(Some(Live::read(before, id, &session, &self.plan, used_at, now.plus(FRESH))))
     }
 
     /// Who may be signed in.

@@ -29,7 +29,7 @@ pub struct Live {
     identity: OnceLock<Box<Identity>>,
     used_at: AtomicI64,
     use_saved_at: AtomicI64,
-    fresh_until: Timestamp,
+    fresh_until: AtomicI64,
     proven: OnceLock<Mac>,
     group: Group,
     /// What [`Cache::changes`] said just before it was last found in the cache.
@@ -38,6 +38,7 @@ pub struct Live {
 }
 
 /// When something about a session changes.
+#[derive(PartialEq, Eq)]
 pub(super) struct Moments {
     pub(super) signed_in_at: Timestamp,
     pub(super) expires_at: Timestamp,
@@ -54,8 +55,8 @@ impl Moments {
 }
 
 /// What an entry shares with those before and after it. Most sessions never need it.
-#[derive(Clone, Default)]
-pub(super) struct Kept(Arc<OnceLock<Box<Shared>>>);
+#[derive(Default)]
+pub(super) struct Kept(OnceLock<Arc<Shared>>);
 
 #[derive(Default)]
 struct Shared {
@@ -65,15 +66,46 @@ struct Shared {
 
 impl Kept {
     pub(super) fn turns(&self) -> &Turns {
-        &self.0.get_or_init(Box::default).turns
+        &self.shared().turns
     }
 
     fn refusals(&self) -> &Refusals {
-        &self.0.get_or_init(Box::default).refusals
+        &self.shared().refusals
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        self.0.get_or_init(Arc::default)
+    }
+
+    /// The same for the entry that comes after. It is made now at the latest: later, each of the two would make its own.
+    fn handed_on(&self) -> Self {
+        Self(Arc::clone(self.shared()).into())
     }
 }
 
 impl Live {
+    /// The entry for what was just read, which is the one before where that tells the same.
+    pub(super) fn read(
+        before: Option<Arc<Self>>,
+        id: SessionId,
+        session: &Session,
+        plan: &Arc<Plan>,
+        used_at: Timestamp,
+        fresh_until: Timestamp,
+    ) -> Arc<Self> {
+        match before {
+            Some(before) if before.is_made_of(session) => {
+                before.used_at.fetch_max(used_at.unix_millis(), Ordering::Relaxed);
+                before.fresh_until.store(fresh_until.unix_millis(), Ordering::Relaxed);
+                before
+            }
+            before => {
+                let kept = before.map(|before| before.kept()).unwrap_or_default();
+                Arc::new(Self::new(id, session, plan, used_at, fresh_until, kept))
+            }
+        }
+    }
+
     pub(super) fn new(
         id: SessionId,
         session: &Session,
@@ -91,7 +123,7 @@ impl Live {
             identity: OnceLock::new(),
             used_at: AtomicI64::new(used_at.unix_millis()),
             use_saved_at: AtomicI64::new(used_at.unix_millis()),
-            fresh_until,
+            fresh_until: AtomicI64::new(fresh_until.unix_millis()),
             proven: OnceLock::new(),
             found_at: AtomicU64::new(NOT_FOUND_YET),
             kept,
@@ -154,7 +186,12 @@ impl Live {
     }
 
     pub(super) fn kept(&self) -> Kept {
-        self.kept.clone()
+        self.kept.handed_on()
+    }
+
+    fn is_made_of(&self, session: &Session) -> bool {
+        let Session { identity, .. } = session;
+        self.moments == Moments::of(session) && self.packed == Packed::new(identity, &self.plan.values(identity))
     }
 
     /// A name of the session that others may know: it leads nobody to it.
@@ -176,7 +213,7 @@ impl Live {
     }
 
     pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
-        now < self.fresh_until
+        now.unix_millis() < self.fresh_until.load(Ordering::Relaxed)
     }
 
     /// How the session has come to its end by `now`, if it has.
@@ -294,5 +331,74 @@ impl Cache {
             changes.fetch_add(1, Ordering::AcqRel);
         }
         self.seats.forget_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::headers;
+
+    const START: Timestamp = Timestamp::from_unix_seconds(1_000);
+
+    fn after(seconds: u64) -> Timestamp {
+        START.plus(Duration::from_secs(seconds))
+    }
+
+    fn session() -> Session {
+        Session {
+            identity: Identity::new(Subject::try_from("u1".to_owned()).unwrap()),
+            signed_in_at: START,
+            expires_at: after(90_000),
+            mosaic_session: "s1".to_owned(),
+            refresh_token: None,
+            access_expires_at: after(3_600),
+            renew_at: Some(after(3_000)),
+            organization: None,
+        }
+    }
+
+    /// What is read of `session` at a time when it was last used at `used_at`.
+    fn read(before: Option<&Arc<Live>>, session: &Session, used_at: Timestamp) -> Arc<Live> {
+        let plan = Arc::new(Plan::new(&headers::Config::default()).unwrap());
+        let id = before.map_or_else(SessionId::random, |before| before.id().clone());
+        Live::read(before.cloned(), id, session, &plan, used_at, used_at.plus(Duration::from_secs(30)))
+    }
+
+    #[test]
+    fn an_entry_stays_until_something_else_is_read() {
+        let known = read(None, &session(), START);
+        let changes: [fn(&mut Session); 6] = [
+            |session| session.identity.name = Some("Ada".to_owned()),
+            |session| session.identity.groups = vec!["ops".to_owned()],
+            |session| session.identity.email_verified = true,
+            |session| session.expires_at = after(80_000),
+            |session| session.access_expires_at = after(7_200),
+            |session| session.renew_at = None,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut session = session();
+            change(&mut session);
+            assert!(!Arc::ptr_eq(&known, &read(Some(&known), &session, START)), "{number}");
+        }
+        assert!(Arc::ptr_eq(&known, &read(Some(&known), &session(), after(40))));
+        assert_eq!((known.is_fresh(after(69)), known.is_fresh(after(70)), known.used_at()), (true, false, after(40)));
+        read(Some(&known), &session(), after(20));
+        assert_eq!(known.used_at(), after(40), "a use that the store has not heard of counts");
+    }
+
+    #[test]
+    fn entries_of_one_session_share_what_is_kept_whichever_needs_it_first() {
+        let mut renewed = session();
+        renewed.renew_at = Some(after(6_000));
+        let before = read(None, &session(), START);
+        let after = read(Some(&before), &renewed, START);
+        let last = read(Some(&after), &session(), START);
+        for (one, other) in [(&last, &before), (&before, &after), (&after, &last)] {
+            assert!(std::ptr::eq(one.kept.turns(), other.kept.turns()));
+            assert!(std::ptr::eq(one.refusals(), other.refusals()));
+        }
+        let another = read(None, &session(), START);
+        assert!(!std::ptr::eq(another.refusals(), before.refusals()));
     }
 }

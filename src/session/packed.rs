@@ -11,6 +11,7 @@ use crate::identity::{EmailAddress, Identity, Subject};
 /// First how long the places are, then the places, then the texts. A place is the length of a text and how far from the
 /// first text it begins; a list is its length and the places in it. The length is one more than it is, and zero where
 /// there is no text.
+#[derive(PartialEq, Eq)]
 pub(super) struct Packed(Bytes);
 
 impl Packed {
