@@ -8,9 +8,10 @@ use crate::identity::{EmailAddress, Identity, Subject};
 
 /// An identity, and the header values that tell it.
 ///
-/// First how long the places are, then the places, then the texts. A place is the length of a text and how far from the
-/// first text it begins; a list is its length and the places in it. The length is one more than it is, and zero where
-/// there is no text.
+/// First how long the places are, then the places, then the texts. A place is the length of a text and how far it begins
+/// before the end of those that the places until then name, which is zero for a text that stands nowhere else; a list is
+/// its length and the places in it. The length is one more than it is, and zero where there is no text. Zeros at the end
+/// of the places are left out.
 #[derive(PartialEq, Eq)]
 pub(super) struct Packed(Bytes);
 
@@ -104,13 +105,13 @@ impl Packing {
 
     fn text(&mut self, text: Option<&[u8]>) {
         let Some(text) = text else { return self.number(0) };
-        let known = self.texts.windows(text.len().max(1)).position(|known| known.starts_with(text));
-        let start = known.unwrap_or_else(|| {
+        let end = self.texts.len();
+        let known = self.texts.windows(text.len().max(1)).rposition(|known| known.starts_with(text));
+        if known.is_none() {
             self.texts.extend_from_slice(text);
-            self.texts.len() - text.len()
-        });
+        }
         self.number(text.len() + 1);
-        self.number(start);
+        self.number(known.map_or(0, |start| end - start));
     }
 
     fn list(&mut self, texts: &[String]) {
@@ -119,7 +120,8 @@ impl Packing {
     }
 
     /// One piece of the exact size: what grew has room to spare.
-    fn finish(self) -> Vec<u8> {
+    fn finish(mut self) -> Vec<u8> {
+        while self.places.pop_if(|last| *last == 0).is_some() {}
         let mut start = Vec::with_capacity(2);
         put_number(&mut start, self.places.len());
         [&*start, &self.places, &self.texts].concat()
@@ -137,14 +139,16 @@ fn put_number(bytes: &mut Vec<u8>, mut number: usize) {
 struct Unpacking<'a> {
     places: &'a [u8],
     texts: &'a [u8],
+    /// Where the texts end that were named until now.
+    end: usize,
 }
 
 impl<'a> Unpacking<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        let mut start = Self { places: bytes, texts: &[] };
+        let mut start = Self { places: bytes, texts: &[], end: 0 };
         let length = start.number();
         let (places, texts) = start.places.split_at(length);
-        Self { places, texts }
+        Self { places, texts, end: 0 }
     }
 
     /// The next number; zero behind the last one.
@@ -164,7 +168,8 @@ impl<'a> Unpacking<'a> {
 
     fn text(&mut self) -> Option<&'a [u8]> {
         let length = self.number().checked_sub(1)?;
-        let start = self.number();
+        let start = self.end - self.number();
+        self.end = self.end.max(start + length);
         Some(&self.texts[start..start + length])
     }
 
