@@ -532,9 +532,7 @@ impl ProxyHttp for Proxy {
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         let took = self.clock.now().since(context.arrived_at);
         self.metrics.answered(context.verdict, status, took);
-        let (route, subject) = context
-            .pass()
-            .map_or((None, None), |pass| (Some(pass.route().name.as_str()), pass.visitor().map(Visitor::subject)));
+        let visitor = context.pass().and_then(Pass::visitor);
         let objected = context.objected.as_ref();
         tracing::info!(
             target: ACCESS,
@@ -545,12 +543,12 @@ impl ProxyHttp for Proxy {
             http.path = context.target().map(|target| target.path.as_str()),
             http.status = status,
             verdict = context.verdict,
-            credential = context.pass().and_then(Pass::visitor).filter(|visitor| visitor.session().is_none()).map(Visitor::kind),
-            route = route.or(objected.map(Objected::route)),
+            credential = visitor.filter(|visitor| visitor.session().is_none()).map(Visitor::kind),
+            route = context.pass().map(|pass| pass.route().name.as_str()).or(objected.map(Objected::route)),
             granted = context.pass().and_then(Pass::granted).map(|_| true),
             reason = objected.map(Objected::reason),
             rule = objected.and_then(Objected::rule),
-            subject = subject.or(objected.and_then(Objected::subject)).map(tracing::field::display),
+            subject = visitor.map(Visitor::subject).or(objected.and_then(Objected::subject)).map(tracing::field::display),
             bytes_sent = session.body_bytes_sent(),
             duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX) },
             "request"
