@@ -1,5 +1,8 @@
 //! Applications that are down, silent, broken or unwise: the visitor learns what to do and stays signed in.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use http::Method;
 use tokio::net::TcpListener;
 
@@ -119,6 +122,25 @@ async fn a_request_that_changes_something_is_not_sent_twice() {
             assert_eq!(wire.answer().await.status, 502);
             wire = gate.wire().await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_sent_again_has_connections_of_its_own() {
+    let application = listen().await;
+    let gate = gate_before(&application, "").await;
+    let mut wire = gate.wire().await;
+    let mut kept: HashMap<bool, Wire> = HashMap::new();
+    for line in ["GET /", "POST /", "GET /", "DELETE /", "POST /", "PATCH /"] {
+        wire.send(request(line, "Content-Length: 0\r\n")).await;
+        let may_repeat = !line.starts_with('P');
+        let connection = match kept.entry(may_repeat) {
+            Entry::Occupied(kept) => kept.into_mut(),
+            Entry::Vacant(kept) => kept.insert(Wire::accept(&application).await),
+        };
+        assert!(connection.head().await.starts_with(line), "{line}");
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        assert_eq!(wire.answer().await.body, "ok");
     }
 }
 
