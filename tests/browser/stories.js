@@ -235,6 +235,10 @@ export const STORIES = {
     const isWhole = async (rules, width = 320) => {
       await page.setViewportSize({ width, height: 640 });
       await restyle(page, rules);
+      // At other hours there are fewer digits in it.
+      await page.evaluate(() => document.querySelectorAll("main time").forEach((time) => {
+        time.textContent = time.textContent.replace(/^\d+:\d+/, "10:00");
+      }));
       assert.deepEqual(await layoutProblems(page), []);
       const cut = await page.evaluate(() => [...document.querySelectorAll("button, .button, label, h1, p, summary")]
         .filter((part) => !part.matches(".unseen, .unseen *") && part.scrollWidth > part.clientWidth + 1)
