@@ -63,6 +63,7 @@ fuzz_target!(|text: &[u8]| {
         assertion: None,
         certificate: Some(&certificate),
         client: [192, 0, 2, 1].into(),
+        client_text: None,
         scheme: HeaderValue::from_static("https"),
         authority: "app.example.test",
         request_id: &HeaderValue::from_static("id"),
