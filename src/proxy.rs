@@ -139,10 +139,11 @@ impl Proxy {
         let options = &mut peer.options;
         options.connection_timeout = Some(route.connect_timeout);
         options.total_connection_timeout = Some(route.connect_timeout);
-        options.read_timeout = (!manner.is_open_ended() && !is_watched).then_some(route.response_timeout);
+        let is_http1 = matches!(options.alpn, ALPN::H1);
+        let is_untimed = manner.is_open_ended() || (is_watched && is_http1);
+        options.read_timeout = (!is_untimed).then_some(route.response_timeout);
         options.write_timeout = Some(route.response_timeout);
         options.tcp_keepalive = Some(PROBES);
-        let is_http1 = matches!(options.alpn, ALPN::H1);
         options.idle_timeout = (!may_repeat || !is_http1).then_some(UPSTREAM_IDLE);
         if !may_repeat && is_http1 {
             peer.group_key = peer.group_key.wrapping_add(2);

@@ -44,7 +44,7 @@ const REVIEW: Duration = Duration::from_secs(2);
 /// How long to wait when the system gives no connection, as when there are too many files open.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Times that are kept to by looking now and then: the least that is, when it may be a look or two late.
+/// The shortest time that is kept to by looking now and then, which may be two looks late.
 const LEAST_LOOKED_FOR: Duration = Duration::from_secs(10);
 
 /// What all listeners of a gateway have in common. Clones are one.
@@ -122,8 +122,8 @@ pub(super) fn header_arrived(session: &Session) {
     }
 }
 
-/// Whether a request's upstream can be given up for its silence here, after `longest`, once the whole request was sent: a timer
-/// for each request costs more than looking at all of them now and then, but is more exact.
+/// Whether a request's upstream can be given up for its silence here, after `longest`, once the whole request was sent: a
+/// timer for each request costs more than looking at all of them now and then, but is more exact.
 pub(super) fn gives_up(session: &Session, longest: Duration) -> bool {
     !session.is_http2() && longest >= LEAST_LOOKED_FOR
 }

@@ -20,8 +20,8 @@ pub(super) struct Course {
     noted: Mutex<Noted>,
     wake: Notify,
     remembered: Mutex<Option<Arc<Remembered>>>,
-    /// Counts how often the connection was turned to. It is odd while there is nothing to do but to wait for the upstream,
-    /// or for the visitor to give up.
+    /// Counts how often the connection was turned to. It is odd while there is nothing to do but to wait for the
+    /// upstream, or for the visitor to give up.
     turns: AtomicU64,
     /// Whether an answer was waited for long enough. Changed under the lock of `noted`, so that it is about one request.
     is_given_up: AtomicBool,
