@@ -122,6 +122,7 @@ ${MANY_LINKS}`,
 [sign_in]
 links_per_mailbox = 100
 ${MANY_LINKS}`,
+  failing: () => ISSUER,
 };
 
 /** Starts a gateway of this kind; `kind-de` has mails that nobody asked for on a page in that language. */
