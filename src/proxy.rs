@@ -336,7 +336,7 @@ impl ProxyHttp for Proxy {
             let others = request.headers.get(header::COOKIE).cloned();
             let identity = live.headers().collect();
             let client = request.headers.get(headers::X_FORWARDED_FOR).map(|address| (context.client, address.clone()));
-            edge::remember(edge::Remembered { cookies, live, identity, client, others });
+            edge::remember(session, edge::Remembered { cookies, live, identity, client, others });
         }
         // A call may be silent before its answer begins.
         if context.has_trailers {

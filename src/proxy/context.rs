@@ -22,7 +22,7 @@ use super::{Site, headers};
 use crate::clock::Timestamp;
 use crate::origin::Origin;
 use crate::portal::answer::HSTS;
-use crate::session::Live;
+use crate::session::{Live, Place};
 use crate::telemetry::OpenRequest;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -99,15 +99,17 @@ impl Context {
         session: &Session,
         leave: &Leave,
         copy: &RequestHeader,
-    ) -> Option<(HeaderValue, Arc<Live>)> {
+    ) -> Option<(Box<[HeaderValue]>, Arc<Live>)> {
         let (target, changes) = (leave.target(), &leave.pass.route().request_headers);
         let live = leave.pass.visitor()?.session()?;
         let is_known = target.remembered.as_ref().is_some_and(|remembered| Arc::ptr_eq(&remembered.live, live));
         if is_known || changes.concern(&header::COOKIE) {
             return None;
         }
-        let cookies = self.site.only_cookies(session.req_header(), target)?;
-        (copy.headers.get(header::COOKIE) == Some(cookies)).then(|| (cookies.clone(), Arc::clone(live)))
+        let cookies = session.req_header().headers.get_all(header::COOKIE);
+        let is_memorable =
+            self.site.place(&target.host) == Place::Public && copy.headers.get_all(header::COOKIE) == cookies;
+        is_memorable.then(|| (cookies.iter().cloned().collect(), Arc::clone(live)))
     }
 
     /// Makes the header fields of an answer what the visitor gets.

@@ -11,7 +11,7 @@ use pingora::proxy::Session;
 use super::access::{self, Access, Facts, Objection, Pass, Verdict};
 use super::canonical::{self, CanonicalPath, Malformed};
 use super::cors;
-use super::edge::{self, Remembered};
+use super::edge::{self, Remembered, Streams};
 use super::handshake::check_upgrade;
 use super::manner::Manner;
 use super::objected::Objected;
@@ -118,6 +118,8 @@ pub(super) struct Asked<'a> {
     pub(super) client: IpAddr,
     /// The moment.
     pub(super) now: Timestamp,
+    /// The requests of the connection that it came by, where that is one of HTTP/2.
+    pub(super) streams: Option<&'a Streams>,
 }
 
 impl Site {
@@ -126,7 +128,12 @@ impl Site {
         if has_two_lengths(session) {
             return Err(Malformed::Framing.into());
         }
-        let asked = Asked { request: session.req_header(), client: context.client, now: context.arrived_at };
+        let asked = Asked {
+            request: session.req_header(),
+            client: context.client,
+            now: context.arrived_at,
+            streams: edge::streams_of(session),
+        };
         let pass = self.decide_about(asked, &mut context.target).await?;
         // Whoever may pass at the proxy that forwards this has no other way round it.
         if pass.route().is_forwarded_elsewhere {
@@ -150,8 +157,8 @@ impl Site {
     /// The decision about a request by what is in its header. `target` is what it is for, once that is known.
     pub(super) async fn decide_about(&self, asked: Asked<'_>, target: &mut Option<Target>) -> Result<Pass, Decision> {
         let target = target.insert(self.terms.read(asked.request)?);
-        if let Some(cookies) = self.only_cookies(asked.request, target) {
-            target.remembered = edge::remembered(cookies);
+        if self.place(&target.host) == Place::Public {
+            target.remembered = edge::remembered(asked.streams, &asked.request.headers.get_all(header::COOKIE));
         }
         let route = self.terms.route(asked.request, target)?;
         target.route = Some(Arc::clone(&route));
@@ -185,13 +192,6 @@ impl Site {
             Some(address) => Box::pin(self.grants.find(address, &route.name)).await,
             None => Ok(None),
         }
-    }
-
-    /// The one `Cookie` field of a request, where it names a session itself.
-    pub(super) fn only_cookies<'a>(&self, request: &'a RequestHeader, target: &Target) -> Option<&'a HeaderValue> {
-        let mut fields = request.headers.get_all(header::COOKIE).iter();
-        let cookies = fields.next().filter(|_| self.place(&target.host) == Place::Public)?;
-        fields.next().is_none().then_some(cookies)
     }
 
     /// The visitor, where the route wants to know.
@@ -305,7 +305,7 @@ impl Terms {
         visitor: Option<Visitor>,
         grant: Option<Arc<Grant>>,
     ) -> Result<Pass, Decision> {
-        let Asked { request, client, now } = asked;
+        let Asked { request, client, now, .. } = asked;
         let facts = Facts { method: &request.method, path: &target.path, client, now };
         let objected = |objection, visitor| Objected::refused(Arc::clone(route), objection, visitor);
         match access::decide(route, &facts, visitor.clone(), grant) {

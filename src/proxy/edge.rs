@@ -4,12 +4,13 @@
 //! The framework's own timeout restarts with each byte, so a header that trickles would be waited for without
 //! end; here the whole header has one deadline.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
+use http::header::GetAll;
 use pingora::apps::ServerApp;
 use pingora::listeners::ALPN;
 use pingora::protocols::{GetSocketDigest as _, SocketDigest, Stream, UniqueID as _};
@@ -23,11 +24,11 @@ use super::leave::Leave;
 use super::stream::{End, Registry};
 use super::{Site, tls};
 use crate::clock::Clock;
-use crate::session::Live;
 
 mod announced;
 mod course;
 mod places;
+mod remembered;
 mod socket;
 mod streams;
 
@@ -35,6 +36,7 @@ pub(super) use course::Silence;
 use course::{Course, Phase, Quiet};
 pub use places::Connections;
 use places::{Entered, Peers};
+pub(super) use remembered::Remembered;
 pub(super) use socket::Socket;
 pub(super) use streams::{Ongoing, Streams};
 
@@ -89,35 +91,27 @@ tokio::task_local! {
     static CONNECTION: Arc<Course>;
 }
 
-/// What the cookies of the last request on a connection came to. A browser sends the same ones with the next.
-pub(super) struct Remembered {
-    /// The one `Cookie` field, on the public host.
-    pub(super) cookies: HeaderValue,
-    /// The session that they name.
-    pub(super) live: Arc<Live>,
-    /// What the upstream is told about the visitor.
-    pub(super) identity: Box<[(HeaderName, HeaderValue)]>,
-    /// Where the visitor is, and how that is written.
-    pub(super) client: Option<(IpAddr, HeaderValue)>,
-    /// What of the cookies the upstream gets.
-    pub(super) others: Option<HeaderValue>,
+/// What was remembered of the last request of a connection, if it had the same cookies: of that with these `streams`, or of
+/// the one that is answered here.
+pub(super) fn remembered(streams: Option<&Streams>, cookies: &GetAll<'_, HeaderValue>) -> Option<Arc<Remembered>> {
+    match streams {
+        Some(streams) => streams.memory().recall(cookies),
+        None => CONNECTION.try_with(|course| course.memory().recall(cookies)).ok().flatten(),
+    }
 }
 
-/// What was remembered of the connection's last request, if it had the same cookies.
-pub(super) fn remembered(cookies: &HeaderValue) -> Option<Arc<Remembered>> {
-    let remembered = CONNECTION.try_with(|course| course.remembered()).ok()??;
-    (remembered.cookies == cookies).then_some(remembered)
-}
-
-/// Remembers it for the next request, on a connection of HTTP/1.
-pub(super) fn remember(remembered: Remembered) {
-    CONNECTION.try_with(|course| course.remember(remembered)).ok();
+/// Remembers it for the next request on its connection.
+pub(super) fn remember(session: &Session, remembered: Remembered) {
+    match streams_of(session) {
+        Some(streams) => streams.memory().remember(remembered),
+        None => CONNECTION.try_with(|course| course.memory().remember(remembered)).unwrap_or_default(),
+    }
 }
 
 /// Notes that a whole request header has arrived.
 pub(super) fn header_arrived(session: &Session) {
     match streams_of(session) {
-        Some(connection) => connection.streams().header_arrived(),
+        Some(streams) => streams.header_arrived(),
         None => note(Phase::Busy),
     }
 }
@@ -136,7 +130,7 @@ pub(super) fn forwarded(
     clock: &Clock,
 ) -> Option<Arc<Ongoing>> {
     match streams_of(session) {
-        Some(connection) => Some(connection.streams().forwarded(leave, is_patient, clock.now())),
+        Some(streams) => Some(streams.forwarded(leave, is_patient, clock.now())),
         None => {
             note(Phase::Forwarded(Arc::clone(leave)));
             None
@@ -149,9 +143,9 @@ pub(super) fn answered() {
     note(Phase::Idle);
 }
 
-/// The connection of an HTTP/2 request.
-fn streams_of(session: &Session) -> Option<&tls::Connection> {
-    session.is_http2().then(|| tls::Connection::of(session)).flatten()
+/// The requests of an HTTP/2 request's connection.
+pub(super) fn streams_of(session: &Session) -> Option<&Streams> {
+    session.is_http2().then(|| tls::Connection::of(session)).flatten().map(tls::Connection::streams)
 }
 
 fn note(phase: Phase) {
@@ -277,7 +271,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
                 Phase::Opened => Some(header_timeout),
                 // Looked at once more before it counts as idle, so that requests that come one after another wake nobody.
                 Phase::Idle if is_old => {
-                    course.forget();
+                    course.memory().forget();
                     // It was idle for as long already.
                     Some(keep_alive.saturating_sub(REVIEW))
                 }
@@ -356,7 +350,11 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         }
         loop {
             sleep(REVIEW).await;
-            for ongoing in streams.open() {
+            let open = streams.open();
+            if open.is_empty() {
+                streams.memory().forget();
+            }
+            for ongoing in open {
                 if ongoing.is_over() || ongoing.leave().end().is_some() {
                     return;
                 }

@@ -224,7 +224,7 @@ impl Terms {
 
     fn explain_to(&self, explanation: &mut Explanation, question: &Question) -> Result<(), Decision> {
         let request = question.request()?;
-        let asked = Asked { request: &request, client: explanation.client, now: question.now };
+        let asked = Asked { request: &request, client: explanation.client, now: question.now, streams: None };
         let target = self.read(&request)?;
         explanation.is_for(&target);
         let route = self.route(&request, &target)?;

@@ -116,8 +116,8 @@ pub struct Provenance<'a> {
     pub assertion: Option<&'a (HeaderName, HeaderValue)>,
     /// The identity headers, where they are at hand.
     pub identity: Option<&'a [(HeaderName, HeaderValue)]>,
-    /// A `Cookie` field that came before, and what is left of it without the gateway's own.
-    pub cookies: Option<(&'a HeaderValue, Option<&'a HeaderValue>)>,
+    /// The `Cookie` fields, where they came before, and what is left of them without the gateway's own.
+    pub cookies: Option<(&'a [HeaderValue], Option<&'a HeaderValue>)>,
 }
 
 /// Rewrites the request for the upstream. Runs last, after the framework removed what `Connection` names.
@@ -153,7 +153,7 @@ fn write_fields(
     let cookies = match provenance.cookies {
         // Unless it was taken out, or changed, on its way here.
         Some((whole, others))
-            if fields.get(COOKIE).is_some_and(|field| field.len() == whole.len())
+            if fields.get_all(COOKIE).iter().map(HeaderValue::len).eq(whole.iter().map(HeaderValue::len))
                 && !route.request_headers.concern(&COOKIE) =>
         {
             others.cloned()

@@ -111,7 +111,7 @@ impl Proxy {
         question: Question<'_>,
     ) -> pingora::Result<http::Response<Body>> {
         let site = Arc::clone(&context.site);
-        let asked = Asked { request: &request, client: context.client, now: context.arrived_at };
+        let asked = Asked { request: &request, client: context.client, now: context.arrived_at, streams: None };
         let decided = match site.decide_about(asked, &mut context.target).await {
             Ok(pass) => site.assertion(&pass).await.map(|assertion| (pass, assertion)).map_err(Decision::from),
             Err(decision) => Err(decision),

@@ -74,7 +74,7 @@ impl Terms {
             certificate: source.certificate,
             assertion: source.assertion,
             identity: remembered.filter(is_theirs).map(|remembered| &*remembered.identity),
-            cookies: remembered.map(|remembered| (&remembered.cookies, remembered.others.as_ref())),
+            cookies: remembered.map(|remembered| (&*remembered.cookies, remembered.others.as_ref())),
         };
         headers::write(request, &self.managed, pass, &provenance)
     }

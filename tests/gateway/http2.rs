@@ -97,6 +97,60 @@ async fn a_request_arrives_as_it_would_by_the_older_protocol() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_stream_is_from_whom_its_own_cookies_name() {
+    let files = Files::new();
+    let gate = tls::gate(&files, "", |text| text).await;
+    let (ada, bob) = (signed_in(&gate, "ada@example.com").await, signed_in(&gate, "bob@example.com").await);
+    let mut connection = Connection::open(&gate, &files).await;
+    let mut cut = ada.clone();
+    cut.pop();
+    let (adas, bobs) = (format!("a=1; {ada}; b=2"), format!("a=1; {bob}; b=2"));
+    let forwarded = |who| Some((who, "a=1; b=2"));
+    for (cookies, seen) in [
+        (&[&*adas][..], forwarded("ada@example.com")),
+        (&[&*adas], forwarded("ada@example.com")),
+        (&["a=1", &ada, "b=2"], forwarded("ada@example.com")),
+        (&["a=1", &ada, "b=2"], forwarded("ada@example.com")),
+        (&["a=1", &bob, "b=2"], forwarded("bob@example.com")),
+        (&["a=1", &ada], Some(("ada@example.com", "a=1"))),
+        (&["a=1", &cut], None),
+        (&["a=1", &ada, "b=2", &bob], None),
+        (&["a=1", "b=2"], None),
+        (&[], None),
+        (&[&ada], Some(("ada@example.com", ""))),
+        (&[&*bobs], forwarded("bob@example.com")),
+        (&["c=3", &bob, "b=2"], Some(("bob@example.com", "c=3; b=2"))),
+    ] {
+        let before = gate.recorder.requests().len();
+        let fields: Vec<(&str, &str)> = cookies.iter().map(|cookie| ("cookie", *cookie)).collect();
+        let status = connection.ask(get("/", &fields)).await.0.status;
+        let Some((who, others)) = seen else {
+            assert_eq!((status, gate.recorder.requests().len()), (StatusCode::UNAUTHORIZED, before), "{cookies:?}");
+            continue;
+        };
+        assert_eq!((status, gate.recorder.requests().len()), (StatusCode::OK, before + 1), "{cookies:?}");
+        let last = gate.recorder.last();
+        assert_eq!(last.values("x-forwarded-email"), [who], "{cookies:?}");
+        assert_eq!(last.values("cookie").join(""), others, "{cookies:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_has_ended_is_over_on_the_connection_that_just_used_it() {
+    let files = Files::new();
+    let gate = tls::gate(&files, "", |text| text).await;
+    let mut ada = gate.signed_in("ada@example.com").await;
+    let cookie = format!("__Host-linkgate={}", ada.session_cookie());
+    let mut connection = Connection::open(&gate, &files).await;
+    for _ in 0..2 {
+        assert_eq!(connection.ask(get("/", &[("cookie", &cookie)])).await.0.status, StatusCode::OK);
+    }
+    let csrf = ada.open("/.linkgate/sign-out").await.field("csrf");
+    ada.post("/.linkgate/sign-out", &[("csrf", &csrf)]).await;
+    assert_eq!(connection.ask(get("/", &[("cookie", &cookie)])).await.0.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_two_readings_is_refused_in_http2_as_well() {
     let files = Files::new();
     let gate = tls::gate(&files, "", |text| text).await;

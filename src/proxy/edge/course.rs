@@ -10,7 +10,8 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::{REVIEW, Remembered};
+use super::REVIEW;
+use super::remembered::Memory;
 use crate::proxy::leave::Leave;
 
 /// What an HTTP/1 connection is doing, as its requests note it. Whoever watches looks now and then, so that a note wakes
@@ -19,7 +20,7 @@ use crate::proxy::leave::Leave;
 pub(super) struct Course {
     noted: Mutex<Noted>,
     wake: Notify,
-    remembered: Mutex<Option<Arc<Remembered>>>,
+    memory: Memory,
     /// Counts how often the connection was turned to. It is odd while there is nothing to do but to wait for the
     /// upstream, or for the visitor to give up.
     turns: AtomicU64,
@@ -128,19 +129,9 @@ impl Course {
         true
     }
 
-    /// What was remembered of the last request.
-    pub(super) fn remembered(&self) -> Option<Arc<Remembered>> {
-        lock(&self.remembered).clone()
-    }
-
-    /// Remembers it for the next one.
-    pub(super) fn remember(&self, remembered: Remembered) {
-        *lock(&self.remembered) = Some(Arc::new(remembered));
-    }
-
-    /// Remembers nothing: it holds the memory that the request was read into.
-    pub(super) fn forget(&self) {
-        lock(&self.remembered).take();
+    /// What is remembered of its requests.
+    pub(super) const fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Notes that the connection is turned to.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::remembered::Memory;
 use crate::clock::Timestamp;
 use crate::proxy::leave::Leave;
 
@@ -18,6 +19,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 pub(in crate::proxy) struct Streams {
     heard: Notify,
     open: Mutex<Vec<Weak<Ongoing>>>,
+    memory: Memory,
 }
 
 impl Streams {
@@ -39,8 +41,19 @@ impl Streams {
             awaits_body: AtomicBool::new(!is_patient),
             stirred_at: AtomicI64::new(now.unix_millis()),
         });
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&ongoing));
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that are over make room, so that there are never many more than are under way at once.
+        if open.len() == open.capacity() {
+            open.retain(|ongoing| ongoing.strong_count() > 0);
+        }
+        open.push(Arc::downgrade(&ongoing));
+        drop(open);
         ongoing
+    }
+
+    /// What is remembered of them.
+    pub(super) const fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Those that are still under way.
