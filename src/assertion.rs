@@ -182,7 +182,10 @@ impl Assertions {
         for claims in [full.clone(), full.without_lists(), full.without_names()] {
             let signed = key.sign(&claims)?;
             if signed.len() <= MOST_BYTES {
-                return HeaderValue::from_str(&signed).map_err(|_| Error::TooLong);
+                let mut value = HeaderValue::from_str(&signed).map_err(|_| Error::TooLong)?;
+                // Whoever has it is believed, so an upstream in HTTP/2 is not to keep it (RFC 7541 section 7.1.3).
+                value.set_sensitive(true);
+                return Ok(value);
             }
             tracing::warn!(route, assertion.bytes = signed.len(), "an assertion would pass 8 KiB and leaves out lists");
         }

@@ -402,14 +402,17 @@ const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control
 const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 static PRIVATE: HeaderValue = HeaderValue::from_static("private");
 
-/// The request ID: a trusted proxy's, where it is a plain word, or a fresh one.
+/// The request ID: a trusted proxy's, where it is a plain word, or a fresh one. HTTP/2 is not to keep it for later requests
+/// (RFC 7541 section 6.2.3): none has the same, and each search of its table would be one through all that were there.
 pub fn request_id(headers: &HeaderMap, peer_is_trusted: bool) -> HeaderValue {
     let given = if peer_is_trusted { headers.get(X_REQUEST_ID) } else { None };
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    match given {
+    let mut id = match given {
         Some(id) if (8..=64).contains(&id.len()) && id.as_bytes().iter().all(plain) => id.clone(),
         _ => fresh_name(),
-    }
+    };
+    id.set_sensitive(true);
+    id
 }
 
 #[cfg(test)]
@@ -523,5 +526,6 @@ mod tests {
         assert_ne!(given("short", true), "short");
         assert_ne!(given("with blanks in it", true), "with blanks in it");
         assert_eq!(request_id(&HeaderMap::new(), true).len(), 22);
+        assert!([given("0123456789abcdef", true), given("short", true)].iter().all(HeaderValue::is_sensitive));
     }
 }
