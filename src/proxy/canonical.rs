@@ -228,11 +228,14 @@ pub fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Authorit
     }
 }
 
-/// The one `Host` field of a request of HTTP/1, as it is written.
-pub fn only_host(version: Version, headers: &HeaderMap) -> Option<&[u8]> {
+/// The one `Host` field of a request, or the `:authority` of one in HTTP/2 that has no such field, as it is written.
+pub fn only_host<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a [u8]> {
     let mut hosts = headers.get_all(HOST).iter();
-    let host = hosts.next().filter(|_| version != Version::HTTP_2)?;
-    hosts.next().is_none().then(|| host.as_bytes())
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if version != Version::HTTP_2 => Some(host.as_bytes()),
+        (None, None) if version == Version::HTTP_2 => Some(uri.authority()?.as_str().as_bytes()),
+        _ => None,
+    }
 }
 
 /// Refuses methods, body framing, expectations and sizes that are not passed on.
@@ -499,6 +502,27 @@ mod tests {
             &[("host", "a b")],
         ] {
             assert_eq!(host(&map(fields)), Err(Malformed::Host), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_named_once_is_taken_as_it_is_written() {
+        let (path, whole) = (Uri::from_static("/"), Uri::from_static("https://A.example:80/"));
+        let only_host = |version, uri, fields: &[_]| only_host(version, uri, &map(fields)).map(<[u8]>::to_vec);
+        let one = &[("host", "B.example")][..];
+        let two = &[("host", "B.example"), ("host", "B.example")][..];
+        for (version, uri, fields, expected) in [
+            (Version::HTTP_11, &path, one, Some("B.example")),
+            (Version::HTTP_11, &whole, one, Some("B.example")),
+            (Version::HTTP_11, &whole, &[], None),
+            (Version::HTTP_11, &path, two, None),
+            (Version::HTTP_2, &whole, &[], Some("A.example:80")),
+            (Version::HTTP_2, &whole, one, None),
+            (Version::HTTP_2, &path, &[], None),
+            (Version::HTTP_2, &path, one, None),
+        ] {
+            let expected = expected.map(|host| host.as_bytes().to_vec());
+            assert_eq!(only_host(version, uri, fields), expected, "{version:?} {uri} {fields:?}");
         }
     }
 

@@ -252,8 +252,8 @@ impl Terms {
 
     /// Which host a request is for, with its port and alone, if it is one of ours.
     fn authority(&self, request: &RequestHeader) -> Result<(Arc<str>, Arc<str>), Decision> {
-        if let Some(known) =
-            canonical::only_host(request.version, &request.headers).and_then(|host| self.routes.known(host))
+        if let Some(known) = canonical::only_host(request.version, &request.uri, &request.headers)
+            .and_then(|host| self.routes.known(host))
         {
             return Ok((Arc::clone(&known.authority), Arc::clone(&known.host)));
         }
