@@ -239,7 +239,7 @@ impl ProxyHttp for Proxy {
     fn init_downstream_modules(&self, _modules: &mut pingora::modules::http::HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Box<Context>) -> pingora::Result<()> {
-        edge::header_arrived(session);
+        context.under_way = edge::header_arrived(session);
         let peer = Self::peer(session);
         let trusted = context.site.is_trusted(peer.ip());
         let headers = &session.req_header().headers;

@@ -3,10 +3,8 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pingora::apps::HttpServerOptions;
 use pingora::proxy::{HttpProxy, ProxyHttp, http_proxy};
 use pingora::server::configuration::ServerConf;
 use tokio::sync::watch;
@@ -39,16 +37,15 @@ impl Front {
         redirect_listener: Option<TcpListener>,
         stopping: &watch::Receiver<bool>,
     ) -> io::Result<Self> {
-        let keep_alive = site.load().terms.limits.keep_alive.0;
         let threshold = Threshold::new(Arc::clone(&site), clock.clone(), streams.clone());
         let mut accepting = Vec::new();
         let proxy = Proxy { site: Arc::clone(&site), clock: clock.clone(), metrics, streams };
-        let proxy = Edge::new(http(proxy, keep_alive), threshold.clone(), Use::Visitors);
+        let proxy = Edge::new(http(proxy), threshold.clone(), Use::Visitors);
         let listener = tokio::net::TcpListener::from_std(listener)?;
         accepting.push(tokio::spawn(Arc::clone(&proxy).accept(listener, stopping.clone())));
         let redirect = match redirect_listener {
             Some(listener) => {
-                let redirect = Edge::new(http(Redirect { site, clock }, keep_alive), threshold.clone(), Use::Plain);
+                let redirect = Edge::new(http(Redirect { site, clock }), threshold.clone(), Use::Plain);
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 accepting.push(tokio::spawn(Arc::clone(&redirect).accept(listener, stopping.clone())));
                 Some(redirect)
@@ -79,12 +76,8 @@ impl Front {
     }
 }
 
-fn http<P: ProxyHttp>(application: P, keep_alive: Duration) -> HttpProxy<P> {
+fn http<P: ProxyHttp>(application: P) -> HttpProxy<P> {
     let conf =
         ServerConf { upstream_keepalive_pool_size: 256, max_retries: MOST_ATTEMPTS as usize, ..ServerConf::default() };
-    let mut http = http_proxy(&Arc::new(conf), application);
-    let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(keep_alive);
-    http.server_options = Some(options);
-    http
+    http_proxy(&Arc::new(conf), application)
 }

@@ -11,7 +11,7 @@ use pingora::{Error, ErrorType};
 use super::access::Pass;
 use super::cors::Cors;
 use super::decision::Target;
-use super::edge::Ongoing;
+use super::edge::{Ongoing, UnderWay};
 use super::headers::Present;
 use super::leave::Leave;
 use super::manner::Manner;
@@ -35,6 +35,7 @@ pub struct Context {
     pub(super) client: IpAddr,
     pub(super) target: Option<Target>,
     pub(super) leave: Option<Arc<Leave>>,
+    pub(super) under_way: Option<Arc<UnderWay>>,
     pub(super) ongoing: Option<Arc<Ongoing>>,
     /// Whether it is a call by HTTP/2, whose answer has trailers.
     pub(super) has_trailers: bool,
@@ -60,6 +61,7 @@ impl Context {
             client: IpAddr::from([0, 0, 0, 0]),
             target: None,
             leave: None,
+            under_way: None,
             ongoing: None,
             manner: Manner::default(),
             has_trailers: false,

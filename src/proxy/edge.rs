@@ -38,7 +38,7 @@ pub use places::Connections;
 use places::{Entered, Peers};
 pub(super) use remembered::Remembered;
 pub(super) use socket::Socket;
-pub(super) use streams::{Ongoing, Streams};
+pub(super) use streams::{Ongoing, Streams, UnderWay};
 
 /// Whether a forwarded request may go on is looked at this often: a WebSocket ends so soon, or once more so late, after its
 /// session. Whatever has not ended by the look after that one is cut off.
@@ -108,12 +108,13 @@ pub(super) fn remember(session: &Session, remembered: Remembered) {
     }
 }
 
-/// Notes that a whole request header has arrived.
-pub(super) fn header_arrived(session: &Session) {
-    match streams_of(session) {
-        Some(streams) => streams.header_arrived(),
-        None => note(Phase::Busy),
+/// Notes that a whole request header has arrived. What is given back is kept as long as the request lasts.
+pub(super) fn header_arrived(session: &Session) -> Option<Arc<UnderWay>> {
+    let streams = streams_of(session);
+    if streams.is_none() {
+        note(Phase::Busy);
     }
+    streams.map(Streams::header_arrived)
 }
 
 /// Whether a request's upstream can be given up for its silence here, after `longest`, once the whole request was sent: a
@@ -341,20 +342,25 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         }
     }
 
-    /// Returns when the connection must end: no request comes, or one goes on that must not, although it was told so
+    /// Returns when the connection must end: no request comes any more, or one goes on that must not, although it was told so
     /// a while ago. One on which something is sent has ended by itself by then.
     async fn review(&self, streams: &Streams) {
         let header_timeout = self.threshold.site.load().terms.limits.header_timeout.0;
         if timeout(header_timeout, streams.heard()).await.is_err() {
             return;
         }
+        let mut quiet = Quiet::default();
         loop {
             sleep(REVIEW).await;
-            let open = streams.open();
-            if open.is_empty() {
+            let idle_since = streams.idle_since();
+            if idle_since.is_some() {
                 streams.memory().forget();
             }
-            for ongoing in open {
+            let is_idle_for = quiet.look(idle_since);
+            if idle_since.is_some() && is_idle_for >= self.threshold.site.load().terms.limits.keep_alive.0 {
+                return;
+            }
+            for ongoing in streams.open() {
                 if ongoing.is_over() || ongoing.leave().end().is_some() {
                     return;
                 }

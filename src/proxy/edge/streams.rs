@@ -1,7 +1,7 @@
 //! The requests of one HTTP/2 connection. They are answered in tasks of their own, which know nothing of their
 //! connection, so what the edge must know of them is noted here.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -18,14 +18,31 @@ const SILENCE: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(in crate::proxy) struct Streams {
     heard: Notify,
+    /// Counts the requests so far.
+    requests: AtomicU64,
+    /// Held by each that is under way.
+    under_way: Arc<UnderWay>,
     open: Mutex<Vec<Weak<Ongoing>>>,
     memory: Memory,
 }
 
+/// A request has come and is not done with yet, whoever answers it.
+#[derive(Default)]
+pub(in crate::proxy) struct UnderWay;
+
 impl Streams {
-    /// Notes that a whole request header has arrived.
-    pub(super) fn header_arrived(&self) {
-        self.heard.notify_one();
+    /// Notes that a whole request header has arrived. Its request is under way until what is given back is dropped.
+    pub(super) fn header_arrived(&self) -> Arc<UnderWay> {
+        if self.requests.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.heard.notify_one();
+        }
+        Arc::clone(&self.under_way)
+    }
+
+    /// How many requests there were so far, if none is under way.
+    pub(super) fn idle_since(&self) -> Option<u64> {
+        let is_idle = Arc::strong_count(&self.under_way) == 1;
+        is_idle.then(|| self.requests.load(Ordering::Relaxed))
     }
 
     /// Returns once a request header has arrived.
@@ -100,5 +117,23 @@ impl Ongoing {
     pub(super) fn has_stalled(&self, now: Timestamp) -> bool {
         let stirred_at = Timestamp::from_unix_millis(self.stirred_at.load(Ordering::Relaxed));
         self.awaits_body.load(Ordering::Relaxed) && now >= stirred_at.plus(SILENCE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_idle_when_all_that_came_is_done_with() {
+        let streams = Streams::default();
+        assert_eq!(streams.idle_since(), Some(0));
+        let (first, second) = (streams.header_arrived(), streams.header_arrived());
+        drop(first);
+        assert_eq!(streams.idle_since(), None);
+        drop(second);
+        assert_eq!(streams.idle_since(), Some(2));
+        drop(streams.header_arrived());
+        assert_eq!(streams.idle_since(), Some(3), "between two looks there was another");
     }
 }
