@@ -384,8 +384,9 @@ pub fn make_private(fields: &mut HeaderMap, present: Present) {
     // Pieces of fields are one.
     let texts = || fields.get_all(CACHE_CONTROL).iter().filter_map(|field| field.to_str().ok());
     let directives = || texts().flat_map(|field| field.split(',')).map(str::trim).filter(|text| !text.is_empty());
-    let is_fine = directives().any(is_closed);
-    if is_fine && !directives().any(is_shared) {
+    let look = |(closed, shared), text| (closed || is_closed(text), shared || is_shared(text));
+    let (is_fine, is_also_shared) = directives().fold((false, false), look);
+    if is_fine && !is_also_shared {
         return;
     }
     let mut kept = String::from(if is_fine { "" } else { "private" });
