@@ -195,8 +195,13 @@ async fn a_body_without_a_length_ends_once() {
 
 /// A gate in front of an application that the story plays by hand.
 async fn played_by_hand(files: &Files) -> (Gate, TcpListener, String) {
+    played_by_hand_with(files, "").await
+}
+
+/// The same with more about its route.
+async fn played_by_hand_with(files: &Files, terms: &str) -> (Gate, TcpListener, String) {
     let application = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let route = format!("[[route]]\nupstream = \"http://{}\"\n", application.local_addr().unwrap());
+    let route = format!("[[route]]\nupstream = \"http://{}\"\n{terms}\n", application.local_addr().unwrap());
     let gate = tls::gate(files, "", |text| with_routes(&text, &route)).await;
     let cookie = signed_in(&gate, "ada@example.com").await;
     (gate, application, cookie)
@@ -328,6 +333,29 @@ async fn a_body_that_stalls_is_given_up() {
     gate.clock.advance(Duration::from_secs(61));
     assert!(timeout(PATIENCE, answer).await.expect("the stream ends").is_err());
     connection.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_is_silent_for_long_is_given_up_over_tls_as_well() {
+    let files = Files::new();
+    let (gate, application, cookie) = played_by_hand_with(&files, "response_timeout = \"10s\"").await;
+    let mut connection = Connection::open(&gate, &files).await;
+    let fields = [("cookie", &*cookie), ("accept", "application/json")];
+    let (newer, _) = connection.begin(get("/", &fields), true).await;
+    let mut first = Wire::accept(&application).await;
+    first.head().await;
+    let mut older = tls::connect(&gate, &files.client(&["http/1.1"]), "localhost").await.unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}\r\nAccept: application/json\r\n\r\n");
+    older.write_all(request.as_bytes()).await.unwrap();
+    let mut second = Wire::accept(&application).await;
+    second.head().await;
+    let mut rest = Vec::new();
+    let (newer, read) = tokio::join!(newer, timeout(PATIENCE, older.read_to_end(&mut rest)));
+    assert_eq!(newer.unwrap().status(), StatusCode::GATEWAY_TIMEOUT);
+    read.expect("the connection ends with the answer").ok();
+    let answer = String::from_utf8(rest).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 504") && answer.contains("upstream_timed_out"), "{answer}");
+    assert_eq!((first.rest().await, second.rest().await), (String::new(), String::new()), "the application is let go");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
