@@ -5,6 +5,7 @@
 //! `cookie` and `id`, how one is kept alive at Mosaic is `renewal`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -78,8 +79,8 @@ impl Default for Config {
     }
 }
 
-/// How long an entry in memory is believed before the store is asked again: what bounds a revocation that
-/// no announcement reached.
+/// How long an entry in memory is believed before the store is asked again, or is known to have told of every end: what
+/// bounds a revocation that no announcement reached.
 const FRESH: Duration = Duration::from_secs(30);
 /// Browsers keep the cookie for so much longer than the session lives: whoever comes back late is told why they must sign
 /// in again.
@@ -123,6 +124,8 @@ pub struct Sessions {
     renewal: Renewal,
     ring: KeyRing,
     cache: cache::Cache,
+    /// Whether what is announced is heard.
+    is_listening: AtomicBool,
     tasks: TaskTracker,
 }
 
@@ -164,6 +167,22 @@ impl Admission {
     /// Whether an address may be sent a link. No policy leaves it to the users that Mosaic knows.
     pub fn may_ask(&self, address: &EmailAddress) -> bool {
         self.allow.is_empty() || self.allow.iter().any(|rule| rule.names(address))
+    }
+}
+
+/// Says that somebody listens, for as long as that lasts.
+struct Listening<'a>(&'a AtomicBool);
+
+impl<'a> Listening<'a> {
+    fn to(said: &'a AtomicBool) -> Self {
+        said.store(true, Ordering::Release);
+        Self(said)
+    }
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -211,6 +230,7 @@ impl Sessions {
             admission,
             renewal: config.renewal,
             cache: cache::Cache::new(),
+            is_listening: AtomicBool::new(false),
             tasks: parts.tasks,
         })
     }
@@ -232,7 +252,7 @@ impl Sessions {
         let Some(first) = first else { return Ok(Found::None) };
         if second.is_none()
             && let Some(live) = self.cache.get(first.id.key()).await
-            && live.is_fresh(self.clock.now())
+            && self.believes(&live, self.clock.now())
         {
             if live.was_proven_by(&first.mac) {
                 return Ok(self.check(live, self.clock.now()).await);
@@ -259,7 +279,7 @@ impl Sessions {
     /// The same for a request that shows what an earlier one did, which named `live`; `None` where that must be found out
     /// anew, because it may have changed.
     pub async fn find_again(self: &Arc<Self>, live: &Arc<Live>, now: Timestamp) -> Option<Found> {
-        if live.is_fresh(now) && self.cache.has(live) {
+        if self.believes(live, now) && self.cache.has(live) {
             return Some(self.check(Arc::clone(live), now).await);
         }
         None
@@ -323,11 +343,23 @@ impl Sessions {
         self.cache
             .load(id.key(), |cached| async move {
                 match cached {
-                    Some(live) if live.is_fresh(now) => Ok(Some(live)),
+                    Some(live) if self.believes(&live, now) => Ok(Some(live)),
                     cached => self.read(id, now, cached).await,
                 }
             })
             .await
+    }
+
+    /// Whether an entry is as good as what the store has. Where every end is heard of, one that is still in memory is.
+    fn believes(&self, live: &Live, now: Timestamp) -> bool {
+        if live.is_fresh(now) {
+            return true;
+        }
+        let hears_of_ends = self.is_listening.load(Ordering::Acquire) && self.store.has_told_all();
+        if hears_of_ends {
+            live.stays_fresh(now.plus(FRESH));
+        }
+        hears_of_ends
     }
 
     async fn read(
@@ -502,6 +534,7 @@ impl Sessions {
         let mut announcements = self.store.announcements().await?;
         // Whatever was announced before this moment did not reach us.
         self.look_again().await?;
+        let _listening = Listening::to(&self.is_listening);
         while let Some(announcement) = announcements.recv().await {
             match announcement {
                 store::Announcement::Message(message) => {

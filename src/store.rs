@@ -64,6 +64,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// What is announced from now on. The listener ends when the receiver is dropped.
     async fn announcements(&self) -> Result<mpsc::Receiver<Announcement>, Error>;
+
+    /// Whether whoever listens has been told all that was announced up to a second ago, or that they missed some of it. What
+    /// they keep in memory is then as good as what they would read. A store that cannot be sure says no.
+    fn has_told_all(&self) -> bool {
+        false
+    }
 }
 
 /// Where a store is kept: `memory`, `sqlite:FILE`, `redis://HOST:PORT` or `rediss://HOST:PORT`.

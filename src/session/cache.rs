@@ -208,6 +208,12 @@ impl Live {
         Timestamp::from_unix_millis(self.used_at.load(Ordering::Relaxed))
     }
 
+    /// What is known of it is as good as what would be read, for so long.
+    pub(super) fn stays_fresh(&self, until: Timestamp) {
+        self.fresh_until.store(until.unix_millis(), Ordering::Relaxed);
+    }
+
+    /// Whether it was read, or found to be as good, a while ago at most.
     pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
         now.unix_millis() < self.fresh_until.load(Ordering::Relaxed)
     }

@@ -48,7 +48,7 @@ impl Sqlite {
         let listeners = Arc::new(Listeners::default());
         Ok(Self {
             readers: Readers::open(&path)?,
-            feed: Feed::start(&path, Arc::clone(&listeners))?,
+            feed: Feed::start(&path, Arc::clone(&listeners), clock.clone())?,
             writer: Writer::start(writing, clock.clone()).map_err(|source| file::unusable(&path, source))?,
             clock,
             listeners,
@@ -117,6 +117,10 @@ impl Store for Sqlite {
 
     async fn announcements(&self) -> Result<mpsc::Receiver<Announcement>, Error> {
         Ok(self.listeners.add())
+    }
+
+    fn has_told_all(&self) -> bool {
+        self.feed.has_told_all()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A store that fails when a story wants it to.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ type Rule = Box<dyn FnMut(&str, &str) -> Option<Error> + Send>;
 pub(crate) struct Failing {
     inner: Memory,
     rule: Mutex<Rule>,
+    tells_all: AtomicBool,
 }
 
 pub(crate) fn unavailable() -> Error {
@@ -29,7 +31,16 @@ pub(crate) fn full() -> Error {
 impl Failing {
     /// A store that works so far.
     pub(crate) fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { inner: Memory::new(clock), rule: Mutex::new(Box::new(|_, _| None)) })
+        Arc::new(Self {
+            inner: Memory::new(clock),
+            rule: Mutex::new(Box::new(|_, _| None)),
+            tells_all: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on it is sure, or not, that all that was announced was told.
+    pub(crate) fn tell_all(&self, tells_all: bool) {
+        self.tells_all.store(tells_all, Ordering::Relaxed);
     }
 
     /// Works from now on.
@@ -97,5 +108,8 @@ impl Store for Failing {
     }
     async fn announcements(&self) -> Result<mpsc::Receiver<Announcement>, Error> {
         self.inner("announcements", "")?.announcements().await
+    }
+    fn has_told_all(&self) -> bool {
+        self.tells_all.load(Ordering::Relaxed)
     }
 }

@@ -36,6 +36,30 @@ fn assert_unavailable(answer: &Answer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_memory_is_believed_as_long_as_every_end_is_told() {
+    let (stand_in, failing, gate) = world().await;
+    let mut ada = stand_in.signed_in(&gate).await;
+    assert_eq!(ada.open("/").await.status, StatusCode::OK);
+    let mut same = ada.clone();
+    failing.tell_all(true);
+    failing.fail();
+    for _ in 0..3 {
+        stand_in.clock.advance(STALE);
+        assert_eq!(ada.open("/").await.status, StatusCode::OK, "the store is not asked");
+    }
+    failing.tell_all(false);
+    assert_eq!(ada.open("/").await.status, StatusCode::OK, "for a while");
+    stand_in.clock.advance(STALE);
+    assert_unavailable(&ada.open("/").await);
+    failing.tell_all(true);
+    failing.work();
+    assert_eq!(ada.open("/").await.status, StatusCode::OK);
+    let csrf = ada.open("/.linkgate/sign-out").await.field("csrf");
+    ada.post("/.linkgate/sign-out", &[("csrf", &csrf)]).await;
+    assert_signed_out(&same.open("/").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_store_everything_that_needs_it_is_503_and_nothing_is_lost() {
     for lose in [Failing::fail as fn(&Failing), |failing| {
         failing.fail_when(|call, _| (call == "get").then(unavailable));

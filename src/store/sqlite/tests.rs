@@ -47,6 +47,33 @@ async fn set(store: &Sqlite, pragma: &'static str, value: i64) {
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_followed_has_not_told_all() {
+    let folder = Folder::new();
+    let store = folder.open();
+    while !store.has_told_all() {
+        tokio::task::yield_now().await;
+    }
+    let other = Connection::open(folder.file()).unwrap();
+    other.execute_batch("ALTER TABLE announcements RENAME TO hidden").unwrap();
+    while store.has_told_all() {
+        store.clock.advance(Duration::from_secs(1));
+        tokio::task::yield_now().await;
+    }
+    other
+        .execute_batch("INSERT INTO hidden (message) VALUES ('late'); ALTER TABLE hidden RENAME TO announcements")
+        .unwrap();
+    let mut heard = store.announcements().await.unwrap();
+    while !store.has_told_all() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        heard.try_recv(),
+        Ok(Announcement::Message("late".to_owned())),
+        "what was announced meanwhile comes first"
+    );
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_writes_and_loses_nothing() {
     let folder = Folder::new();
     let store = folder.open();
