@@ -60,6 +60,20 @@ async fn what_is_in_memory_is_believed_as_long_as_every_end_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ends_that_are_told_while_nobody_listens_are_read() {
+    let stand_in = StandIn::start().await;
+    let failing = Failing::new(stand_in.clock.clone());
+    failing.fail_when(|call, _| (call == "announcements").then(unavailable));
+    failing.tell_all(true);
+    let gate = stand_in.gate_on(failing.clone(), |configuration| configuration).await;
+    let mut ada = stand_in.signed_in(&gate).await;
+    assert_eq!(ada.open("/").await.status, StatusCode::OK);
+    failing.fail();
+    stand_in.clock.advance(STALE);
+    assert_unavailable(&ada.open("/").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_store_everything_that_needs_it_is_503_and_nothing_is_lost() {
     for lose in [Failing::fail as fn(&Failing), |failing| {
         failing.fail_when(|call, _| (call == "get").then(unavailable));
