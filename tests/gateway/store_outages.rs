@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use linkgate::store::Error;
 use serde_json::json;
 
 use crate::failing_store::{Failing, full, unavailable};
-use crate::harness::{Answer, Gate};
+use crate::harness::{Answer, Gate, Visitor};
 use crate::stand_in::{ADA, AUTHENTICATE, LOGOUT, SILENT, StandIn, assert_signed_out, visitor};
 
 /// Longer than what is in memory is believed.
@@ -57,6 +58,25 @@ async fn what_is_in_memory_is_believed_as_long_as_every_end_is_told() {
     let csrf = ada.open("/.linkgate/sign-out").await.field("csrf");
     ada.post("/.linkgate/sign-out", &[("csrf", &csrf)]).await;
     assert_signed_out(&same.open("/").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_first_requests_at_once_read_their_session_once() {
+    let (stand_in, store, gate) = world().await;
+    let ada = stand_in.signed_in(&gate).await;
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&reads);
+    store.fail_when(move |call, name| {
+        if call == "get" && name.starts_with("session:") {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        None
+    });
+    let open = |mut visitor: Visitor| async move { visitor.open("/").await.status };
+    for status in join_all((0..200).map(|_| tokio::spawn(open(ada.clone())))).await {
+        assert_eq!(status.unwrap(), StatusCode::OK);
+    }
+    assert_eq!(reads.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
