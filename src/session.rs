@@ -279,7 +279,7 @@ impl Sessions {
     /// The same for a request that shows what an earlier one did, which named `live`; `None` where that must be found out
     /// anew, because it may have changed.
     pub async fn find_again(self: &Arc<Self>, live: &Arc<Live>, now: Timestamp) -> Option<Found> {
-        if self.believes(live, now) && self.cache.has(live) {
+        if self.cache.has(live) && self.believes(live, now) {
             return Some(self.check(Arc::clone(live), now).await);
         }
         None
