@@ -439,7 +439,7 @@ impl Sessions {
     /// When the store cannot remove it: then it is not ended, and nobody is told that it was.
     pub async fn end(self: &Arc<Self>, live: &Live) -> Result<(), store::Error> {
         let stored = self.read_record(live.id()).await?;
-        self.store.remove(&record_name(live.key())).await?;
+        self.remove_record(live.key()).await?;
         // Nobody can ask for this a second time, whatever else goes wrong.
         match stored {
             Some(stored) => self.end_at_mosaic(&stored.mosaic_session),
@@ -503,14 +503,19 @@ impl Sessions {
     }
 
     async fn forget(&self, key: Key, subject: &Subject) -> Result<(), store::Error> {
-        self.store.remove(&record_name(key)).await?;
+        self.remove_record(key).await?;
         self.tidy(key, subject).await
+    }
+
+    /// The one place that removes a session's record: what was not told of its end would be believed in memory.
+    async fn remove_record(&self, key: Key) -> Result<(), store::Error> {
+        self.store.remove_told(&record_name(key), &ended(key)).await
     }
 
     /// Puts away what is left of a session without a record.
     async fn tidy(&self, key: Key, subject: &Subject) -> Result<(), store::Error> {
         self.cache.forget(key).await;
-        self.store.announce(&format!("{ENDED}{}", key.to_text())).await?;
+        self.store.announce(&ended(key)).await?;
         self.store.remove(&used_name(key)).await?;
         self.store.remove(&beginning::began_name(key)).await?;
         self.store.index_remove(&index_name(subject), &key.to_text()).await
@@ -566,6 +571,11 @@ impl Sessions {
 }
 
 const ENDED: &str = "session_ended:";
+
+/// What is announced of a session that has ended.
+fn ended(key: Key) -> String {
+    format!("{ENDED}{}", key.to_text())
+}
 
 fn record_name(key: Key) -> String {
     format!("session:{}", key.to_text())

@@ -59,6 +59,13 @@ pub trait Store: Send + Sync + 'static {
     /// Takes `member` out of `set`.
     async fn index_remove(&self, set: &str, member: &str) -> Result<(), Error>;
 
+    /// As [`Store::remove`]. A store that may say [`Store::has_told_all`] announces `message` in the same step, so that no end
+    /// goes untold, whatever becomes of the caller; with any other one the caller announces it.
+    async fn remove_told(&self, key: &str, message: &str) -> Result<(), Error> {
+        let _ = message;
+        self.remove(key).await
+    }
+
     /// Tells every instance, this one included, within a second.
     async fn announce(&self, message: &str) -> Result<(), Error>;
 

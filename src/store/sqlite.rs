@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::ErrorCode;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::mpsc;
 
 use self::feed::Feed;
@@ -81,6 +81,17 @@ impl Store for Sqlite {
     async fn remove(&self, key: &str) -> Result<(), Error> {
         let key = key.to_owned();
         in_time(self.writer.run(move |file| statement::remove(file, &key))).await
+    }
+
+    async fn remove_told(&self, key: &str, message: &str) -> Result<(), Error> {
+        let (key, message) = (key.to_owned(), message.to_owned());
+        let remove = move |file: &Connection| {
+            statement::remove(file, &key)?;
+            statement::announce(file, &message)
+        };
+        in_time(self.writer.run(remove)).await?;
+        self.feed.look_now();
+        Ok(())
     }
 
     async fn take(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {

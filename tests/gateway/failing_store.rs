@@ -91,6 +91,11 @@ impl Store for Failing {
     async fn remove(&self, key: &str) -> Result<(), Error> {
         self.inner("remove", key)?.remove(key).await
     }
+    async fn remove_told(&self, key: &str, message: &str) -> Result<(), Error> {
+        let inner = self.inner("remove", key)?;
+        inner.remove(key).await?;
+        if self.has_told_all() { inner.announce(message).await } else { Ok(()) }
+    }
     async fn take(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
         self.inner("take", key)?.take(key).await
     }

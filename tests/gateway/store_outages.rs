@@ -10,7 +10,7 @@ use linkgate::store::Error;
 use serde_json::json;
 
 use crate::failing_store::{Failing, full, unavailable};
-use crate::harness::{Answer, Gate, Visitor};
+use crate::harness::{Answer, Gate, Visitor, eventually};
 use crate::stand_in::{ADA, AUTHENTICATE, LOGOUT, SILENT, StandIn, assert_signed_out, visitor};
 
 /// Longer than what is in memory is believed.
@@ -58,6 +58,24 @@ async fn what_is_in_memory_is_believed_as_long_as_every_end_is_told() {
     let csrf = ada.open("/.linkgate/sign-out").await.field("csrf");
     ada.post("/.linkgate/sign-out", &[("csrf", &csrf)]).await;
     assert_signed_out(&same.open("/").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_is_told_even_where_whoever_ends_it_does_not_get_so_far() {
+    let (stand_in, failing, gate) = world().await;
+    let elsewhere = stand_in.gate_on(failing.clone(), |configuration| configuration).await;
+    failing.tell_all(true);
+    let mut ada = stand_in.signed_in(&gate).await;
+    let mut same = ada.clone().at(&elsewhere);
+    for browser in [&mut ada, &mut same] {
+        assert_eq!(browser.open("/").await.status, StatusCode::OK);
+    }
+    let csrf = ada.open("/.linkgate/sign-out").await.field("csrf");
+    failing.fail_when(|call, _| (call == "announce").then(unavailable));
+    assert_unavailable(&ada.post("/.linkgate/sign-out", &[("csrf", &csrf)]).await);
+    assert_signed_out(&ada.open("/").await);
+    // The clock stands still, so only word of it can make the other one forget.
+    eventually(async || same.clone().open("/").await.status == StatusCode::SEE_OTHER).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

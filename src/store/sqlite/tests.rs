@@ -47,6 +47,22 @@ async fn set(store: &Sqlite, pragma: &'static str, value: i64) {
 }
 
 #[tokio::test]
+async fn what_is_removed_is_told_in_the_same_step() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.put("key", b"value", Timestamp::NEVER).await.unwrap();
+    let other = Connection::open(folder.file()).unwrap();
+    other.execute_batch("ALTER TABLE announcements RENAME TO hidden").unwrap();
+    assert!(store.remove_told("key", "gone").await.is_err());
+    assert!(store.get("key").await.unwrap().is_some(), "what cannot be told is not removed");
+    other.execute_batch("ALTER TABLE hidden RENAME TO announcements").unwrap();
+    let mut heard = store.announcements().await.unwrap();
+    store.remove_told("key", "gone").await.unwrap();
+    assert_eq!(heard.recv().await, Some(Announcement::Message("gone".to_owned())));
+    assert_eq!(store.get("key").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_followed_has_not_told_all() {
     let folder = Folder::new();
     let store = folder.open();
