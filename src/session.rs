@@ -350,16 +350,18 @@ impl Sessions {
             .await
     }
 
-    /// Whether an entry is as good as what the store has. Where every end is heard of, one that is still in memory is.
+    /// Whether an entry is as good as what the store has. Where every end is heard of, one that is still in memory is, but
+    /// for its last use: that may have been at another instance.
     fn believes(&self, live: &Live, now: Timestamp) -> bool {
         if live.is_fresh(now) {
             return true;
         }
         let hears_of_ends = self.is_listening.load(Ordering::Acquire) && self.store.has_told_all();
-        if hears_of_ends {
+        let is_believed = hears_of_ends && live.ending(now, self.idle_timeout).is_none();
+        if is_believed {
             live.stays_fresh(now.plus(FRESH));
         }
-        hears_of_ends
+        is_believed
     }
 
     async fn read(

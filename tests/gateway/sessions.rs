@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use linkgate::clock::Clock;
 
-use crate::harness::{Gate, PATIENCE, Visitor, mail};
+use crate::failing_store::Failing;
+use crate::harness::{Gate, PATIENCE, START, Visitor, mail};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -196,18 +198,23 @@ async fn two_gateways_on_one_store_know_the_same_sessions() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_use_at_one_gateway_counts_at_the_other() {
-    let one = Gate::start().await;
-    let two = Gate::on(one.store.clone(), one.clock.clone(), |configuration| configuration).await;
-    let visitor = one.signed_in("ada@example.com").await;
-    assert!(visitor.is_known_as(&two, Some("ada@example.com")).await);
-    for _ in 0..3 {
-        one.clock.advance(8 * HOUR);
-        assert!(visitor.is_known_as(&one, Some("ada@example.com")).await);
-        one.running.settle().await;
+    for tells_all in [false, true] {
+        let clock = Clock::manual(START);
+        let store = Failing::new(clock.clone());
+        store.tell_all(tells_all);
+        let one = Gate::on(store.clone(), clock.clone(), |configuration| configuration).await;
+        let two = Gate::on(store, clock, |configuration| configuration).await;
+        let visitor = one.signed_in("ada@example.com").await;
+        assert!(visitor.is_known_as(&two, Some("ada@example.com")).await);
+        for _ in 0..3 {
+            one.clock.advance(8 * HOUR);
+            assert!(visitor.is_known_as(&one, Some("ada@example.com")).await);
+            one.running.settle().await;
+        }
+        assert!(visitor.is_known_as(&two, Some("ada@example.com")).await);
+        one.clock.advance(12 * HOUR);
+        assert!(visitor.is_known_as(&two, None).await);
     }
-    assert!(visitor.is_known_as(&two, Some("ada@example.com")).await);
-    one.clock.advance(12 * HOUR);
-    assert!(visitor.is_known_as(&two, None).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
