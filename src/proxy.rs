@@ -12,9 +12,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::{ALPN, TcpKeepalive};
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, OrErr as _};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +33,7 @@ mod decision;
 pub mod edge;
 pub mod explain;
 mod failure;
+mod forward;
 mod handshake;
 pub mod headers;
 mod leave;
@@ -55,15 +55,14 @@ pub use context::Context;
 use decision::Decision;
 use edge::Silence;
 use failure::{Failure, failure_of, refusal_of};
+use forward::Way;
 use leave::Leave;
-use manner::Manner;
 use objected::Objected;
 use question::Question;
 pub use site::Site;
 use stream::{End, Kind};
 use terms::Source;
 pub use terms::Terms;
-use upstream::Attempts;
 
 /// `[limits]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -120,44 +119,7 @@ pub struct Proxy {
     pub streams: stream::Registry,
 }
 
-/// How a request goes to its upstream.
-struct Way {
-    manner: Manner,
-    /// Whether the edge sees to it that it is not waited for too long.
-    is_watched: bool,
-    /// Whether it can be sent again when its connection ends.
-    may_repeat: bool,
-}
-
 impl Proxy {
-    /// The one place that says where a request goes. It takes leave to pass, and nothing else sends a visitor's request
-    /// to a server.
-    async fn forward(&self, pass: &Pass, way: Way, attempts: &mut Attempts) -> pingora::Result<Box<HttpPeer>> {
-        let route = pass.route();
-        let Way { manner, is_watched, may_repeat } = way;
-        let mut peer = attempts.peer(&route.upstream, &self.clock).await?;
-        let options = &mut peer.options;
-        options.connection_timeout = Some(route.connect_timeout);
-        options.total_connection_timeout = Some(route.connect_timeout);
-        let is_http1 = matches!(options.alpn, ALPN::H1);
-        let is_untimed = manner.is_open_ended() || (is_watched && is_http1);
-        options.read_timeout = (!is_untimed).then_some(route.response_timeout);
-        options.write_timeout = Some(route.response_timeout);
-        options.tcp_keepalive = Some(PROBES);
-        options.idle_timeout = (!may_repeat || !is_http1).then_some(UPSTREAM_IDLE);
-        if !may_repeat && is_http1 {
-            peer.group_key = peer.group_key.wrapping_add(2);
-        }
-        if !manner.has_hop_by_hop {
-            // There is nothing to take out, which the framework would look for under each name by itself.
-            peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
-        }
-        if manner.is_websocket {
-            handshake::prepare(&mut peer);
-        }
-        Ok(peer)
-    }
-
     /// Notes that a request may pass, and what is held against it on trial.
     fn let_pass(
         &self,
@@ -183,7 +145,29 @@ impl Proxy {
         )))))
     }
 
-    /// Makes a request what the upstream gets.
+    /// Makes a request what the upstream gets, and remembers what that took for the next one on its connection.
+    fn prepare(&self, session: &Session, request: &mut RequestHeader, context: &Context) -> pingora::Result<()> {
+        let Some(leave) = &context.leave else {
+            return Error::e_explain(ErrorType::InternalError, "a request without leave to pass");
+        };
+        let route = leave.pass.route();
+        let path = route.rewrite.apply(&leave.target().path_and_query);
+        if path.as_bytes() != request.raw_path() {
+            request.set_raw_path(path.as_bytes())?;
+        }
+        let certificate = tls::Connection::of(session).and_then(tls::Connection::certificate);
+        let memorable = context.memorable(session, leave, request);
+        self.write_headers(request, context, leave, certificate)?;
+        if let Some((cookies, live)) = memorable {
+            let others = request.headers.get(header::COOKIE).cloned();
+            let identity = live.headers().collect();
+            let client = request.headers.get(headers::X_FORWARDED_FOR).map(|address| (context.client, address.clone()));
+            edge::remember(session, edge::Remembered { cookies, live, identity, client, others });
+        }
+        Ok(())
+    }
+
+    /// Makes a request's header fields what the upstream gets.
     fn write_headers(
         &self,
         request: &mut RequestHeader,
@@ -202,25 +186,62 @@ impl Proxy {
         context.site.terms.write_headers(request, &leave.pass, leave.target(), &source)
     }
 
+    /// Makes an answer's header what the visitor gets.
+    fn finish_answer(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &Context,
+    ) -> pingora::Result<()> {
+        let is_final = !response.status.is_informational() || response.status == 101;
+        headers::change_answer(response, |fields| context.write_answer(session, fields, is_final))?;
+        if !is_final {
+            return Ok(());
+        }
+        let opened = Kind::of_answer(response).filter(|_| session.req_header().method != Method::HEAD);
+        if let (Some(kind), Some(leave)) = (opened, &context.leave) {
+            context.open_stream(session, kind, Some(response));
+            leave.lasts(&self.streams);
+        }
+        Ok(())
+    }
+
+    /// Something was sent. What may be repeated (RFC 9110 section 9.2.2), and can be because its body is still at hand,
+    /// is sent again where the connection ended before there was an answer; all else is not.
+    fn break_off(&self, session: &Session, mut error: Box<Error>, context: &mut Context, was_kept: bool) -> Box<Error> {
+        let is_upstreams = matches!(error.esource(), ErrorSource::Upstream) || Silence::is_behind(&error);
+        let is_upstreams = is_upstreams && !context.is_answered;
+        let now = self.clock.now();
+        let may_repeat = match failure_of(&error) {
+            _ if !is_upstreams => false,
+            Failure::BrokenOff => {
+                let request = session.req_header();
+                let is_repeatable = request.method.is_idempotent()
+                    && !context.manner.is_websocket
+                    && !session.as_ref().retry_buffer_truncated();
+                let retries = context.pass().map_or(0, |pass| pass.route().retries);
+                context.attempts.broken_off(was_kept, retries, now) && is_repeatable
+            }
+            Failure::TimedOut => {
+                context.attempts.timed_out(now);
+                false
+            }
+            Failure::Other => false,
+        };
+        if may_repeat {
+            let request_id = context.request_id.to_str().unwrap_or_default();
+            tracing::warn!(request.id = request_id, %error, "sent a request again: its connection ended unanswered");
+        }
+        error.set_retry(may_repeat);
+        error
+    }
+
     fn peer(session: &Session) -> SocketAddr {
         let peer = session.client_addr().and_then(|address| address.as_inet().copied());
         peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
     }
 }
 
-/// Connections to an upstream are kept this long between requests that cannot be repeated, and have none of the others on
-/// them: shorter than common servers keep theirs, so that such a request seldom meets a connection that is just being
-/// closed. The others' are kept for as long as the upstream likes, because a time for each connection is a timer for each
-/// request.
-const UPSTREAM_IDLE: Duration = Duration::from_secs(50);
-/// These probes of the system find connections that are dead, and keep the others known to what is on the way.
-const PROBES: TcpKeepalive = TcpKeepalive {
-    idle: Duration::from_secs(30),
-    interval: Duration::from_secs(10),
-    count: 3,
-    #[cfg(target_os = "linux")]
-    user_timeout: Duration::ZERO,
-};
 /// Every write to a visitor, and what they send after an answer that did not wait for it.
 const VISITOR_TIMEOUT: Duration = Duration::from_secs(60);
 /// The rate of a body is judged once it had this long.
@@ -307,11 +328,7 @@ impl ProxyHttp for Proxy {
         };
         // What was read of the body is sent again, and counted again.
         (context.body_bytes, context.body_begun_at) = (0, None);
-        let way = Way {
-            manner: context.manner,
-            is_watched: leave.longest_silence().is_some(),
-            may_repeat: session.req_header().method.is_idempotent() && session.is_body_empty(),
-        };
+        let way = Way::of(session, context, &leave);
         self.forward(&leave.pass, way, &mut context.attempts).await
     }
 
@@ -321,23 +338,7 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         context: &mut Box<Context>,
     ) -> pingora::Result<()> {
-        let Some(leave) = &context.leave else {
-            return Error::e_explain(ErrorType::InternalError, "a request without leave to pass");
-        };
-        let route = leave.pass.route();
-        let path = route.rewrite.apply(&leave.target().path_and_query);
-        if path.as_bytes() != request.raw_path() {
-            request.set_raw_path(path.as_bytes())?;
-        }
-        let certificate = tls::Connection::of(session).and_then(tls::Connection::certificate);
-        let memorable = context.memorable(session, leave, request);
-        self.write_headers(request, context, leave, certificate)?;
-        if let Some((cookies, live)) = memorable {
-            let others = request.headers.get(header::COOKIE).cloned();
-            let identity = live.headers().collect();
-            let client = request.headers.get(headers::X_FORWARDED_FOR).map(|address| (context.client, address.clone()));
-            edge::remember(session, edge::Remembered { cookies, live, identity, client, others });
-        }
+        self.prepare(session, request, context)?;
         // A call may be silent before its answer begins.
         if context.has_trailers {
             context.open_stream(session, Kind::Call, None);
@@ -394,14 +395,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Box<Context>,
     ) -> pingora::Result<()> {
-        context.is_answered = true;
-        context.attempts.answered();
-        if response.status == 101 && !context.manner.is_websocket {
-            return Err(
-                Error::explain(ErrorType::InvalidHTTPHeader, "the upstream switched protocols unasked").into_up()
-            );
-        }
-        Ok(())
+        context.is_answered_by(response)
     }
 
     async fn response_filter(
@@ -410,17 +404,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Box<Context>,
     ) -> pingora::Result<()> {
-        let is_final = !response.status.is_informational() || response.status == 101;
-        headers::change_answer(response, |fields| context.write_answer(session, fields, is_final))?;
-        if !is_final {
-            return Ok(());
-        }
-        let opened = Kind::of_answer(response).filter(|_| session.req_header().method != Method::HEAD);
-        if let (Some(kind), Some(leave)) = (opened, &context.leave) {
-            context.open_stream(session, kind, Some(response));
-            leave.lasts(&self.streams);
-        }
-        Ok(())
+        self.finish_answer(session, response, context)
     }
 
     fn response_body_filter(
@@ -445,8 +429,6 @@ impl ProxyHttp for Proxy {
         error
     }
 
-    /// Something was sent. What may be repeated (RFC 9110 section 9.2.2), and can be because its body is still at hand,
-    /// is sent again where the connection ended before there was an answer; all else is not.
     fn error_while_proxy(
         &self,
         peer: &HttpPeer,
@@ -455,32 +437,7 @@ impl ProxyHttp for Proxy {
         context: &mut Box<Context>,
         was_kept: bool,
     ) -> Box<Error> {
-        let mut error = error.more_context(format!("Peer: {peer}"));
-        let is_upstreams = matches!(error.esource(), ErrorSource::Upstream) || Silence::is_behind(&error);
-        let is_upstreams = is_upstreams && !context.is_answered;
-        let now = self.clock.now();
-        let may_repeat = match failure_of(&error) {
-            _ if !is_upstreams => false,
-            Failure::BrokenOff => {
-                let request = session.req_header();
-                let is_repeatable = request.method.is_idempotent()
-                    && !context.manner.is_websocket
-                    && !session.as_ref().retry_buffer_truncated();
-                let retries = context.pass().map_or(0, |pass| pass.route().retries);
-                context.attempts.broken_off(was_kept, retries, now) && is_repeatable
-            }
-            Failure::TimedOut => {
-                context.attempts.timed_out(now);
-                false
-            }
-            Failure::Other => false,
-        };
-        if may_repeat {
-            let request_id = context.request_id.to_str().unwrap_or_default();
-            tracing::warn!(request.id = request_id, %error, "sent a request again: its connection ended unanswered");
-        }
-        error.set_retry(may_repeat);
-        error
+        self.break_off(session, error.more_context(format!("Peer: {peer}")), context, was_kept)
     }
 
     /// `error_while_proxy` has logged it, with the ID of the request.

@@ -114,6 +114,21 @@ impl Context {
         is_memorable.then(|| (cookies.iter().cloned().collect(), Arc::clone(live)))
     }
 
+    /// Notes that the upstream answers.
+    ///
+    /// # Errors
+    /// When it leaves HTTP without having been asked to.
+    pub(super) fn is_answered_by(&mut self, response: &ResponseHeader) -> pingora::Result<()> {
+        self.is_answered = true;
+        self.attempts.answered();
+        if response.status == 101 && !self.manner.is_websocket {
+            return Err(
+                Error::explain(ErrorType::InvalidHTTPHeader, "the upstream switched protocols unasked").into_up()
+            );
+        }
+        Ok(())
+    }
+
     /// Makes the header fields of an answer what the visitor gets.
     pub(super) fn write_answer(&self, session: &Session, fields: &mut HeaderMap, is_final: bool) {
         // Before ours, so that none of ours can be changed.

@@ -329,8 +329,8 @@ fn only_one_place_says_where_a_request_goes() {
     makers.sort_unstable();
     assert_eq!(makers, ["proxy/upstream/attempt.rs", "proxy/upstream/check.rs"]);
     let askers = wrong(|source| source.count(&["attempts", ".", "peer", "("]) > 0);
-    assert_eq!(askers, ["proxy.rs"]);
-    let proxy = sources().iter().find(|source| source.path == "proxy.rs").unwrap();
+    assert_eq!(askers, ["proxy/forward.rs"]);
+    let proxy = sources().iter().find(|source| source.path == "proxy/forward.rs").unwrap();
     let forward = ["fn", "forward", "(", "&", "self", ",", "pass", ":", "&", "Pass"];
     let start = proxy.places(&forward).next().expect("forwarding takes leave to pass");
     let peers: Vec<usize> = proxy.places(&["attempts", ".", "peer", "("]).collect();
