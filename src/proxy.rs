@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, header};
+use pingora::connectors::TransportConnector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
@@ -30,6 +31,7 @@ mod challenge;
 mod context;
 pub mod cors;
 mod decision;
+mod direct;
 pub mod edge;
 pub mod explain;
 mod failure;
@@ -117,6 +119,8 @@ pub struct Proxy {
     pub metrics: Arc<Metrics>,
     /// What stays open.
     pub streams: stream::Registry,
+    /// Makes the connections of requests that are carried here.
+    pub connector: TransportConnector,
 }
 
 impl Proxy {
@@ -303,7 +307,11 @@ impl ProxyHttp for Proxy {
                 let is_patient = is_call || is_body_empty;
                 context.has_trailers = is_call && session.is_http2();
                 context.ongoing = edge::forwarded(session, &leave, is_patient, &self.clock);
-                return Ok(false);
+                if !direct::is_for(session, context, &leave) {
+                    return Ok(false);
+                }
+                self.carry(session, context, &leave).await?;
+                return Ok(true);
             }
             Err(Decision::Portal) => {
                 context.verdict = "portal";

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use pingora::connectors::TransportConnector;
 use pingora::proxy::{HttpProxy, ProxyHttp, http_proxy};
 use pingora::server::configuration::ServerConf;
 use tokio::sync::watch;
@@ -39,7 +40,8 @@ impl Front {
     ) -> io::Result<Self> {
         let threshold = Threshold::new(Arc::clone(&site), clock.clone(), streams.clone());
         let mut accepting = Vec::new();
-        let proxy = Proxy { site: Arc::clone(&site), clock: clock.clone(), metrics, streams };
+        let connector = TransportConnector::new(None);
+        let proxy = Proxy { site: Arc::clone(&site), clock: clock.clone(), metrics, streams, connector };
         let proxy = Edge::new(http(proxy), threshold.clone(), Use::Visitors);
         let listener = tokio::net::TcpListener::from_std(listener)?;
         accepting.push(tokio::spawn(Arc::clone(&proxy).accept(listener, stopping.clone())));

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use pingora::protocols::{ALPN, TcpKeepalive};
+use pingora::protocols::{ALPN, Stream, TcpKeepalive};
 use pingora::proxy::Session;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use super::access::Pass;
 use super::leave::Leave;
-use super::manner::Manner;
+use super::manner::{HopByHop, Manner};
 use super::upstream::Attempts;
 use super::{Context, Proxy, handshake};
 
@@ -33,8 +33,8 @@ impl Way {
 }
 
 impl Proxy {
-    /// The one place that says where a request goes. It takes leave to pass, and nothing else sends a visitor's request
-    /// to a server.
+    /// The one place that says where a request goes. It takes leave to pass, and nothing but this and [`Proxy::kept`] sends
+    /// a visitor's request to a server.
     pub(super) async fn forward(
         &self,
         pass: &Pass,
@@ -56,7 +56,7 @@ impl Proxy {
         if !may_repeat && is_http1 {
             peer.group_key = peer.group_key.wrapping_add(2);
         }
-        if !manner.has_hop_by_hop {
+        if manner.hop_by_hop == HopByHop::None {
             // There is nothing to take out, which the framework would look for under each name by itself.
             peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         }
@@ -65,9 +65,14 @@ impl Proxy {
         }
         Ok(peer)
     }
+
+    /// A connection that waits to where [`Proxy::forward`] would say, if there is one.
+    pub(super) async fn kept(&self, pass: &Pass, attempts: &mut Attempts) -> pingora::Result<Option<Stream>> {
+        attempts.kept(&pass.route().upstream, &self.clock).await
+    }
 }
 
-/// Connections to an upstream are kept this long between requests that cannot be repeated, and have none of the
+/// The framework keeps connections to an upstream this long between requests that cannot be repeated, and has none of the
 /// others on them: shorter than common servers keep theirs, so that such a request seldom meets a connection that is just
 /// being closed. The others' are kept for as long as the upstream likes, because a time for each connection is a timer for
 /// each request.

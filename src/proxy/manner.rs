@@ -1,6 +1,6 @@
 //! What of a request's header says how it is forwarded.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::handshake::is_websocket;
 use crate::portal::visit::is_grpc;
@@ -12,8 +12,19 @@ pub(super) struct Manner {
     /// A call of gRPC.
     pub(super) is_call: bool,
     pub(super) accepts_events: bool,
-    /// Whether there are fields that are for one connection only.
-    pub(super) has_hop_by_hop: bool,
+    pub(super) hop_by_hop: HopByHop,
+}
+
+/// What fields there are that are for one connection only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum HopByHop {
+    #[default]
+    None,
+    /// `Connection` and `TE` as browsers write them, which say how long the connection lasts and that trailers are understood:
+    /// the upstream loses nothing without them.
+    Usual,
+    /// Others, or some that name others.
+    Other,
 }
 
 impl Manner {
@@ -23,16 +34,32 @@ impl Manner {
             match name {
                 "accept" => manner.accepts_events = accepts_events(fields),
                 "content-type" => manner.is_call = is_grpc(fields),
-                _ => manner.has_hop_by_hop |= is_hop_by_hop(name),
+                _ => manner.hop_by_hop = manner.hop_by_hop.max(HopByHop::of(name, fields)),
             }
         }
-        manner.is_websocket = manner.has_hop_by_hop && is_websocket(fields);
+        manner.is_websocket = manner.hop_by_hop == HopByHop::Other && is_websocket(fields);
         manner
     }
 
     /// A tunnel, a stream of events or a call may be silent for long; the session's end is what ends it.
     pub(super) const fn is_open_ended(self) -> bool {
         self.is_websocket || self.is_call || self.accepts_events
+    }
+}
+
+impl HopByHop {
+    fn of(name: &str, fields: &HeaderMap) -> Self {
+        let usual: &[&str] = match name {
+            "connection" => &["keep-alive", "close"],
+            "te" => &["trailers"],
+            _ if is_hop_by_hop(name) => &[],
+            _ => return Self::None,
+        };
+        let mut values = fields.get_all(name).iter().map(HeaderValue::as_bytes);
+        let first = values.next().unwrap_or_default();
+        let is_usual =
+            values.next().is_none() && usual.iter().any(|usual| first.eq_ignore_ascii_case(usual.as_bytes()));
+        if is_usual { Self::Usual } else { Self::Other }
     }
 }
 
@@ -60,23 +87,34 @@ fn accepts_events(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
     fn a_manner_is_read_from_the_fields_that_say_it() {
         let manner = |fields: &[(&'static str, &'static str)]| {
-            let fields = fields.iter();
-            Manner::of(
-                &fields.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect(),
-            )
+            let mut all = HeaderMap::new();
+            for (name, value) in fields {
+                all.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            Manner::of(&all)
         };
         for name in ["connection", "upgrade", "te", "trailer", "transfer-encoding", "keep-alive", "proxy-connection"] {
-            assert!(manner(&[("host", "a"), (name, "x")]).has_hop_by_hop, "{name}");
+            assert_eq!(manner(&[("host", "a"), (name, "x")]).hop_by_hop, HopByHop::Other, "{name}");
+        }
+        for (fields, expected) in [
+            (&[("connection", "keep-alive")][..], HopByHop::Usual),
+            (&[("connection", "Close"), ("te", "trailers")], HopByHop::Usual),
+            (&[("te", "Trailers"), ("connection", "keep-alive, te")], HopByHop::Other),
+            (&[("connection", "close"), ("connection", "keep-alive")], HopByHop::Other),
+            (&[("connection", "")], HopByHop::Other),
+            (&[("connection", "keep-alive"), ("keep-alive", "timeout=5")], HopByHop::Other),
+            (&[("te", "gzip, trailers"), ("x", "keep-alive")], HopByHop::Other),
+            (&[("x", "keep-alive"), ("trailers", "te")], HopByHop::None),
+        ] {
+            assert_eq!(manner(fields).hop_by_hop, expected, "{fields:?}");
         }
         let plain = manner(&[("host", "a"), ("accept", "*/*"), ("content-type", "text/plain"), ("user-agent", "x")]);
-        assert!(!plain.has_hop_by_hop && !plain.is_open_ended());
+        assert!(plain.hop_by_hop == HopByHop::None && !plain.is_open_ended());
         assert!(manner(&[("connection", "Upgrade"), ("upgrade", "WebSocket")]).is_websocket);
         assert!(!manner(&[("connection", "Upgrade"), ("upgrade", "h2c")]).is_websocket);
         assert!(manner(&[("content-type", "application/grpc+proto")]).is_call);

@@ -17,6 +17,7 @@ mod attempt;
 mod balance;
 mod check;
 mod health;
+mod kept;
 mod names;
 mod server;
 pub mod setting;
@@ -27,6 +28,7 @@ pub use attempt::{Attempts, MOST_ATTEMPTS, MOST_RETRIES};
 use balance::Turns;
 use check::Connector;
 use health::Health;
+use kept::Kept;
 use names::{Name, Resolve, System};
 use server::{Addresses, Place, Server, Terms};
 use setting::{Balance, HealthSetting, Servers};
@@ -61,6 +63,11 @@ impl Upstream {
     /// Host and port of each of them.
     pub fn authorities(&self) -> impl Iterator<Item = &HeaderValue> {
         self.servers.iter().map(|server| &server.authority)
+    }
+
+    /// Whether its servers are spoken to in HTTP/1.1, whatever else they may know.
+    pub fn is_http1(&self) -> bool {
+        self.servers.first().is_some_and(|server| !server.terms.http2)
     }
 
     /// The server whose turn it is, of those that are not `spent`: one that works, or, where none does, any.
@@ -156,6 +163,7 @@ impl Upstreams {
             terms: Arc::clone(terms),
             health: Health::new(name.clone(), self.metrics.upstream(&name)),
             open: AtomicUsize::new(0),
+            kept: Kept::default(),
             preferred: AtomicUsize::new(0),
             url: url.clone(),
         }

@@ -328,14 +328,22 @@ fn only_one_place_says_where_a_request_goes() {
     let mut makers = wrong(|source| source.count(&["peer_at", "("]) > source.count(&["fn", "peer_at", "("]));
     makers.sort_unstable();
     assert_eq!(makers, ["proxy/upstream/attempt.rs", "proxy/upstream/check.rs"]);
-    let askers = wrong(|source| source.count(&["attempts", ".", "peer", "("]) > 0);
-    assert_eq!(askers, ["proxy/forward.rs"]);
-    let proxy = sources().iter().find(|source| source.path == "proxy/forward.rs").unwrap();
-    let forward = ["fn", "forward", "(", "&", "self", ",", "pass", ":", "&", "Pass"];
-    let start = proxy.places(&forward).next().expect("forwarding takes leave to pass");
-    let peers: Vec<usize> = proxy.places(&["attempts", ".", "peer", "("]).collect();
-    let between = proxy.tokens[start + 1..peers[0]].iter().filter(|token| *token == "fn").count();
-    assert_eq!((peers.len(), between), (1, 0), "`forward` alone asks for a peer");
+    // Each of these gives a connection or says where one is to be made, to a function that takes leave to pass.
+    for (function, asks_for) in [("forward", "peer"), ("kept", "kept")] {
+        let asks = ["attempts", ".", asks_for, "("];
+        assert_eq!(wrong(|source| source.count(&asks) > 0), ["proxy/forward.rs"], "{asks_for}");
+        let forward = sources().iter().find(|source| source.path == "proxy/forward.rs").unwrap();
+        let takes_leave = ["fn", function, "(", "&", "self", ",", "pass", ":", "&", "Pass"];
+        let start = forward.places(&takes_leave).next().expect("forwarding takes leave to pass");
+        let askers: Vec<usize> = forward.places(&asks).collect();
+        let between = forward.tokens[start + 1..askers[0]].iter().filter(|token| *token == "fn").count();
+        assert_eq!((askers.len(), between), (1, 0), "`{function}` alone asks");
+    }
+    // What was kept is found by them only.
+    assert_eq!(
+        wrong(|source| source.count(&["kept", ".", "take", "("]) > 0),
+        ["proxy/upstream/attempt.rs", "proxy/upstream/kept.rs"]
+    );
 }
 
 #[test]

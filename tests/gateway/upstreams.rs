@@ -11,6 +11,7 @@ use crate::wire::Wire;
 
 mod balancing;
 mod failing;
+mod kept;
 mod terms;
 
 /// A gate in front of an application that the story plays by hand.

@@ -36,6 +36,11 @@ impl Wire {
         self.stream.write_all(bytes.as_ref()).await.ok();
     }
 
+    /// Sends no more.
+    pub(crate) async fn finish(&mut self) {
+        self.stream.shutdown().await.ok();
+    }
+
     /// What comes, as far as `mark` and with it.
     pub(crate) async fn until(&mut self, mark: &str) -> String {
         let end = loop {

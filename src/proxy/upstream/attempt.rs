@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::HeaderValue;
+use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
+use tokio::time::sleep;
 
 use super::Upstream;
 use super::server::{Addresses, Server};
@@ -15,6 +18,8 @@ use crate::clock::{Clock, Timestamp};
 const MOST_CONNECTS: u32 = 8;
 /// The most that `route.retries` may say.
 pub const MOST_RETRIES: u32 = 5;
+/// Connections that wait are looked through this often.
+const LOOK: Duration = Duration::from_secs(2);
 /// All that may be tried for one request.
 pub const MOST_ATTEMPTS: u32 = MOST_CONNECTS + MOST_RETRIES + 1;
 
@@ -44,9 +49,40 @@ impl Attempts {
     /// # Errors
     /// When no server is left, or the path of its socket is none.
     pub async fn peer(&mut self, upstream: &Arc<Upstream>, clock: &Clock) -> pingora::Result<Box<HttpPeer>> {
-        let nobody = || Error::e_explain(ErrorType::ConnectNoRoute, "no server of the upstream is left to try");
+        let attempt = self.at(upstream, clock).await?;
+        attempt.server().peer_at(&attempt.addresses, attempt.at)
+    }
+
+    /// A connection there that waits for a request, if there is one.
+    ///
+    /// # Errors
+    /// When no server is left.
+    pub async fn kept(&mut self, upstream: &Arc<Upstream>, clock: &Clock) -> pingora::Result<Option<Stream>> {
+        let attempt = self.at(upstream, clock).await?;
+        Ok(attempt.server().kept.take(attempt.addresses.network(attempt.at)))
+    }
+
+    /// Has the connection that the request was answered on wait for the next.
+    pub fn keep(&self, stream: Stream) {
+        let Some(attempt) = &self.now else { return };
+        if attempt.server().kept.put(attempt.addresses.network(attempt.at), stream) {
+            let (upstream, server) = (Arc::downgrade(&attempt.upstream), attempt.server);
+            tokio::spawn(async move {
+                loop {
+                    sleep(LOOK).await;
+                    // With the upstream its connections are gone.
+                    let Some(upstream) = upstream.upgrade() else { return };
+                    if !upstream.servers[server].kept.look() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    async fn at(&mut self, upstream: &Arc<Upstream>, clock: &Clock) -> pingora::Result<&Attempt> {
         while self.now.is_none() {
-            let Some(server) = upstream.choose(&self.spent, clock) else { return nobody() };
+            let Some(server) = upstream.choose(&self.spent, clock) else { break };
             match upstream.servers[server].addresses().await {
                 Ok(addresses) => self.now = Some(Attempt::new(Arc::clone(upstream), server, addresses)),
                 Err(error) => {
@@ -57,8 +93,8 @@ impl Attempts {
                 }
             }
         }
-        let Some(attempt) = &self.now else { return nobody() };
-        attempt.server().peer_at(&attempt.addresses, attempt.at)
+        let nobody = || Error::explain(ErrorType::ConnectNoRoute, "no server of the upstream is left to try");
+        self.now.as_ref().ok_or_else(nobody)
     }
 
     /// Host and port of the server that the request is at.

@@ -10,6 +10,7 @@ use pingora::protocols::ALPN;
 use pingora::upstreams::peer::HttpPeer;
 
 use super::health::Health;
+use super::kept::Kept;
 use super::names::Name;
 use super::tls::Tls;
 use super::url::UpstreamUrl;
@@ -26,6 +27,8 @@ pub(super) struct Server {
     pub(super) health: Health,
     /// Requests that it has not answered to their end.
     pub(super) open: AtomicUsize,
+    /// Connections that requests are sent on by [`crate::proxy`] itself.
+    pub(super) kept: Kept,
     /// The address to begin with: the last one known to take connections, or the one behind the last that did not.
     pub(super) preferred: AtomicUsize,
 }
@@ -74,7 +77,7 @@ impl Server {
         // It is large, so it is moved to the heap before anything else.
         let mut peer = Box::new(match addresses {
             Addresses::Network(addresses) => {
-                HttpPeer::new(addresses[at % addresses.len()], self.url.is_tls(), self.server_name.clone())
+                HttpPeer::new(nth(addresses, at), self.url.is_tls(), self.server_name.clone())
             }
             Addresses::Unix(path) => HttpPeer::new_uds(path, false, String::new())?,
         });
@@ -113,6 +116,18 @@ impl Addresses {
             Self::Unix(_) => 1,
         }
     }
+
+    /// The address at the place `at`, round and round.
+    pub(super) fn network(&self, at: usize) -> Option<SocketAddr> {
+        match self {
+            Self::Network(addresses) => Some(nth(addresses, at)),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+const fn nth(addresses: &[SocketAddr], at: usize) -> SocketAddr {
+    addresses[at % addresses.len()]
 }
 
 impl Place {
