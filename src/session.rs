@@ -25,6 +25,7 @@ pub mod attempt;
 mod beginning;
 mod cache;
 pub mod cookie;
+mod ending;
 pub mod hand_over;
 pub mod id;
 pub mod number_match;
@@ -167,22 +168,6 @@ impl Admission {
     /// Whether an address may be sent a link. No policy leaves it to the users that Mosaic knows.
     pub fn may_ask(&self, address: &EmailAddress) -> bool {
         self.allow.is_empty() || self.allow.iter().any(|rule| rule.names(address))
-    }
-}
-
-/// Says that somebody listens, for as long as that lasts.
-struct Listening<'a>(&'a AtomicBool);
-
-impl<'a> Listening<'a> {
-    fn to(said: &'a AtomicBool) -> Self {
-        said.store(true, Ordering::Release);
-        Self(said)
-    }
-}
-
-impl Drop for Listening<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -434,39 +419,6 @@ impl Sessions {
         Ok(self.jar.set(Kind::Session, &token, self.lifetime.saturating_add(KEPT_LONGER)))
     }
 
-    /// Ends one session everywhere: its record, every instance's memory of it, and, in the background, its
-    /// session at Mosaic.
-    ///
-    /// # Errors
-    /// When the store cannot remove it: then it is not ended, and nobody is told that it was.
-    pub async fn end(self: &Arc<Self>, live: &Live) -> Result<(), store::Error> {
-        let stored = self.read_record(live.id()).await?;
-        self.remove_record(live.key()).await?;
-        // Nobody can ask for this a second time, whatever else goes wrong.
-        match stored {
-            Some(stored) => self.end_at_mosaic(&stored.mosaic_session),
-            // An earlier try may have removed the record without hearing of it.
-            None => {
-                let beginning = self.beginning(live.key()).await?;
-                let name = beginning.map(|beginning| beginning.mosaic_session().to_owned());
-                self.end_named_at_mosaic(live.subject(), name.into_iter().collect());
-            }
-        }
-        self.tidy(live.key(), &live.subject()).await
-    }
-
-    /// Ends one session in whose place the same browser has a new one. Its session at Mosaic lives on where the new
-    /// one shares it.
-    ///
-    /// # Errors
-    /// As [`Sessions::end`].
-    pub async fn end_replaced(self: &Arc<Self>, live: &Live, by: &SignedIn) -> Result<(), store::Error> {
-        match self.at_mosaic(live).await? {
-            Some(replaced) if replaced.expose() != by.session_id.expose() => self.end(live).await,
-            _ => self.forget(live.key(), &live.subject()).await,
-        }
-    }
-
     /// The session at Mosaic, which a further proof is added to; `None` once the session is over.
     ///
     /// # Errors
@@ -474,53 +426,6 @@ impl Sessions {
     pub async fn at_mosaic(&self, live: &Live) -> Result<Option<Secret<String>>, store::Error> {
         let stored = self.read_record(live.id()).await?;
         Ok(stored.map(|stored| Secret::new(stored.mosaic_session.clone())))
-    }
-
-    /// Ends a session at Mosaic, in the background.
-    pub fn end_at_mosaic(&self, session_id: &str) {
-        let (mosaic, id) = (self.mosaic.clone(), Arc::new(Secret::new(session_id.to_owned())));
-        self.tasks.spawn(at_mosaic::end(at_mosaic::OF_ONE, move || {
-            let (mosaic, id) = (mosaic.clone(), Arc::clone(&id));
-            async move { mosaic.end_session(id.expose()).await }
-        }));
-    }
-
-    /// Ends every session of the user of `live`, here and at Mosaic, and that one last: as long as it lives, its
-    /// visitor can ask again.
-    ///
-    /// # Errors
-    /// When the store cannot remove them all.
-    pub async fn end_all(self: &Arc<Self>, live: &Live) -> Result<(), store::Error> {
-        let subject = live.subject();
-        for key in self.keys_of(&subject).await?.into_iter().filter(|key| *key != live.key()) {
-            self.forget(key, &subject).await?;
-        }
-        self.end(live).await?;
-        let mosaic = self.mosaic.clone();
-        self.tasks.spawn(at_mosaic::end(at_mosaic::OF_ALL, move || {
-            let (mosaic, subject) = (mosaic.clone(), subject.clone());
-            async move { mosaic.end_sessions_of(&subject).await }
-        }));
-        Ok(())
-    }
-
-    async fn forget(&self, key: Key, subject: &Subject) -> Result<(), store::Error> {
-        self.remove_record(key).await?;
-        self.tidy(key, subject).await
-    }
-
-    /// The one place that removes a session's record: what was not told of its end would be believed in memory.
-    async fn remove_record(&self, key: Key) -> Result<(), store::Error> {
-        self.store.remove_told(&record_name(key), &ended(key)).await
-    }
-
-    /// Puts away what is left of a session without a record.
-    async fn tidy(&self, key: Key, subject: &Subject) -> Result<(), store::Error> {
-        self.cache.forget(key).await;
-        self.store.announce(&ended(key)).await?;
-        self.store.remove(&used_name(key)).await?;
-        self.store.remove(&beginning::began_name(key)).await?;
-        self.store.index_remove(&index_name(subject), &key.to_text()).await
     }
 
     /// How long a session may rest.
@@ -533,50 +438,12 @@ impl Sessions {
         self.jar.clear(Kind::Session)
     }
 
-    /// Forgets what other instances ended, for as long as the store can be listened to.
-    ///
-    /// # Errors
-    /// When the store cannot be listened to at all.
-    pub async fn listen(self: Arc<Self>) -> Result<(), store::Error> {
-        let mut announcements = self.store.announcements().await?;
-        // Whatever was announced before this moment did not reach us.
-        self.look_again().await?;
-        let _listening = Listening::to(&self.is_listening);
-        while let Some(announcement) = announcements.recv().await {
-            match announcement {
-                store::Announcement::Message(message) => {
-                    if let Some(key) = message.strip_prefix(ENDED).and_then(Key::from_text) {
-                        self.cache.forget(key).await;
-                    }
-                    if let Some(key) = message.strip_prefix(seat::LEFT).and_then(Key::from_text) {
-                        self.cache.seats.forget(key).await;
-                    }
-                }
-                store::Announcement::Missed => self.look_again().await?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Believes nothing in memory after the store was out of sight.
-    async fn look_again(&self) -> Result<(), store::Error> {
-        self.cache.forget_all();
-        self.ring.agree_again().await
-    }
-
     /// Waits for what was begun in the background: renewals, notes of use, the ends of sessions at Mosaic.
     pub async fn settle(&self) {
         self.tasks.close();
         self.tasks.wait().await;
         self.tasks.reopen();
     }
-}
-
-const ENDED: &str = "session_ended:";
-
-/// What is announced of a session that has ended.
-fn ended(key: Key) -> String {
-    format!("{ENDED}{}", key.to_text())
 }
 
 fn record_name(key: Key) -> String {
