@@ -297,8 +297,10 @@ impl ProxyHttp for Proxy {
                 let is_body_empty = session.is_body_empty();
                 let manner = context.target.as_ref().map(|target| target.manner).unwrap_or_default();
                 let may_wait = is_body_empty && !manner.is_open_ended();
+                let is_direct = direct::is_for(session, manner, pass.route());
                 let longest_silence = Some(pass.route().response_timeout);
-                let longest_silence = longest_silence.filter(|longest| may_wait && edge::gives_up(session, *longest));
+                let longest_silence =
+                    longest_silence.filter(|longest| may_wait && edge::gives_up(session, *longest, is_direct));
                 let leave = self.let_pass(context, pass, method, longest_silence)?;
                 context.verdict = FORWARDED;
                 context.manner = manner;
@@ -306,8 +308,8 @@ impl ProxyHttp for Proxy {
                 let is_call = manner.is_call;
                 let is_patient = is_call || is_body_empty;
                 context.has_trailers = is_call && session.is_http2();
-                context.ongoing = edge::forwarded(session, &leave, is_patient, &self.clock);
-                if !direct::is_for(session, context, &leave) {
+                context.ongoing = edge::forwarded(session, &leave, is_patient, context.arrived_at);
+                if !is_direct {
                     return Ok(false);
                 }
                 self.carry(session, context, &leave).await?;

@@ -5,6 +5,8 @@
 //! other, which takes neither. Reading and writing HTTP is the framework's here too, and all that is decided on the way is
 //! what its phases decide.
 
+use std::future::pending;
+
 use futures_util::FutureExt as _;
 use http::{Method, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
@@ -14,22 +16,23 @@ use pingora::proxy::{ProxyHttp as _, Session};
 use pingora::{Error, ErrorType};
 use tokio::task::unconstrained;
 
+use super::edge::Silence;
 use super::forward::Way;
 use super::leave::Leave;
-use super::manner::HopByHop;
+use super::manner::{HopByHop, Manner};
+use super::route::Route;
 use super::{Context, Proxy};
 
 /// So many pieces of an answer are passed on at once.
 const MOST_AT_ONCE: usize = 4;
 
 /// Whether a request that may pass goes this way: one that can be sent again, to an HTTP/1.1 server.
-pub(super) fn is_for(session: &mut Session, context: &Context, leave: &Leave) -> bool {
-    let manner = context.manner;
+pub(super) fn is_for(session: &mut Session, manner: Manner, route: &Route) -> bool {
     manner.hop_by_hop <= HopByHop::Usual
         && !manner.is_call
         && session.req_header().method.is_idempotent()
         && session.is_body_empty()
-        && leave.pass.route().upstream.is_http1()
+        && route.upstream.is_http1()
 }
 
 impl Proxy {
@@ -97,7 +100,14 @@ impl Proxy {
         self.prepare(session, &mut request, context)?;
         context.must_go_on()?;
         server.write_request_header(request).await.map_err(Error::into_up)?;
+        let ongoing = context.ongoing.clone();
         loop {
+            let silence = async {
+                match &ongoing {
+                    Some(ongoing) => ongoing.silence().await,
+                    None => pending().await,
+                }
+            };
             let first = tokio::select! {
                 biased;
                 task = server.read_response_task() => task.map_err(Error::into_up)?,
@@ -105,6 +115,9 @@ impl Proxy {
                 read = session.downstream_session.read_body_or_idle(true) => {
                     let gone = || Error::explain(ErrorType::ConnectionClosed, "the visitor is gone");
                     return Err(read.err().unwrap_or_else(gone).into_down());
+                }
+                () = silence => {
+                    return Err(Error::explain(ErrorType::ReadTimedout, Silence.to_string()).into_up());
                 }
             };
             let mut is_end = first.is_end();

@@ -23,20 +23,22 @@ use tokio::time::{sleep, timeout};
 use super::leave::Leave;
 use super::stream::{End, Registry};
 use super::{Site, tls};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 
 mod announced;
 mod course;
 mod places;
 mod remembered;
+mod silence;
 mod socket;
 mod streams;
 
-pub(super) use course::Silence;
-use course::{Course, Phase, Quiet};
+use course::{Course, Phase};
 pub use places::Connections;
 use places::{Entered, Peers};
 pub(super) use remembered::Remembered;
+use silence::Quiet;
+pub(super) use silence::Silence;
 pub(super) use socket::Socket;
 pub(super) use streams::{Ongoing, Streams, UnderWay};
 
@@ -118,9 +120,10 @@ pub(super) fn header_arrived(session: &Session) -> Option<Arc<UnderWay>> {
 }
 
 /// Whether a request's upstream can be given up for its silence here, after `longest`, once the whole request was sent: a
-/// timer for each request costs more than looking at all of them now and then, but is more exact.
-pub(super) fn gives_up(session: &Session, longest: Duration) -> bool {
-    !session.is_http2() && longest >= LEAST_LOOKED_FOR
+/// timer for each request costs more than looking at all of them now and then, but is more exact. In HTTP/2 whoever waits
+/// must ask for [`Ongoing::silence`], which the framework does not.
+pub(super) fn gives_up(session: &Session, longest: Duration, is_direct: bool) -> bool {
+    (is_direct || !session.is_http2()) && longest >= LEAST_LOOKED_FOR
 }
 
 /// Notes that a request goes on to an upstream. What is given back is kept as long as that lasts.
@@ -128,10 +131,10 @@ pub(super) fn forwarded(
     session: &Session,
     leave: &Arc<Leave>,
     is_patient: bool,
-    clock: &Clock,
+    arrived_at: Timestamp,
 ) -> Option<Arc<Ongoing>> {
     match streams_of(session) {
-        Some(streams) => Some(streams.forwarded(leave, is_patient, clock.now())),
+        Some(streams) => Some(streams.forwarded(leave, is_patient, arrived_at)),
         None => {
             note(Phase::Forwarded(Arc::clone(leave)));
             None
@@ -284,7 +287,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
                     if leave.end().is_some() && !leave.ends_itself() {
                         return;
                     }
-                    let so_far = quiet.look(course.waiting_since());
+                    let so_far = quiet.look(course.wait().since());
                     if leave.longest_silence().is_some_and(|longest| so_far >= longest) {
                         course.give_up(number);
                     }
@@ -368,6 +371,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
                     ongoing.end();
                 } else {
                     self.review_leave(ongoing.leave()).await;
+                    ongoing.listen();
                 }
             }
         }

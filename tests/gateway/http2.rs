@@ -207,6 +207,42 @@ async fn played_by_hand_with(files: &Files, terms: &str) -> (Gate, TcpListener, 
     (gate, application, cookie)
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_silence_is_noticed_of_each_request_by_itself() {
+    let files = Files::new();
+    let (gate, application, cookie) = played_by_hand_with(&files, "response_timeout = \"10s\"").await;
+    let mut connection = Connection::open(&gate, &files).await;
+    let fields = [("cookie", cookie.as_str()), ("accept", "application/json")];
+    let (asked, _) = connection.begin(get("/silent", &fields), true).await;
+    let mut silent = Wire::accept(&application).await;
+    silent.head().await;
+    let (read, _) = connection.begin(get("/faltering", &fields), true).await;
+    let mut faltering = Wire::accept(&application).await;
+    faltering.head().await;
+    faltering.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this").await;
+    let mut read = read.await.unwrap().into_body();
+    assert_eq!(read.data().await.unwrap().unwrap(), "only this");
+    let told = async {
+        let (answer, mut body) = timeout(PATIENCE, asked).await.unwrap().unwrap().into_parts();
+        assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
+        let body = body.data().await.unwrap().unwrap();
+        assert!(std::str::from_utf8(&body).unwrap().contains("upstream_timed_out"), "{body:?}");
+        assert_eq!(silent.rest().await, "", "the application is let go");
+    };
+    let broken_off = async {
+        assert!(timeout(PATIENCE, read.data()).await.unwrap().unwrap().is_err(), "the answer is not whole");
+        assert_eq!(faltering.rest().await, "");
+    };
+    tokio::join!(told, broken_off);
+
+    // The connection is as good as before.
+    let (next, _) = connection.begin(get("/next", &fields), true).await;
+    let mut talking = Wire::accept(&application).await;
+    talking.head().await;
+    talking.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    assert_eq!(next.await.unwrap().status(), StatusCode::OK);
+}
+
 async fn opened_events(connection: &mut Connection, application: &TcpListener, cookie: &str) -> (Wire, RecvStream) {
     let fields = [("cookie", cookie), ("accept", "text/event-stream")];
     let (answer, _) = connection.begin(get("/events", &fields), true).await;

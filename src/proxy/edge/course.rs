@@ -1,17 +1,15 @@
 //! What an HTTP/1 connection is doing, as those who work on it note it for the one who watches over it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 use std::time::Duration;
-use std::{fmt, io, mem};
+use std::{fmt, mem};
 
-use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::REVIEW;
 use super::remembered::Memory;
+use super::silence::Wait;
 use crate::proxy::leave::Leave;
 
 /// What an HTTP/1 connection is doing, as its requests note it. Whoever watches looks now and then, so that a note wakes
@@ -21,46 +19,14 @@ pub(super) struct Course {
     noted: Mutex<Noted>,
     wake: Notify,
     memory: Memory,
-    /// Counts how often the connection was turned to. It is odd while there is nothing to do but to wait for the
-    /// upstream, or for the visitor to give up.
-    turns: AtomicU64,
+    wait: Wait,
     /// Whether an answer was waited for long enough. Changed under the lock of `noted`, so that it is about one request.
     is_given_up: AtomicBool,
-    waiting: AtomicWaker,
 }
 
 impl fmt::Debug for Course {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Course").field("turns", &self.turns).finish_non_exhaustive()
-    }
-}
-
-/// How long nothing has happened on a connection, by looks at it that are [`REVIEW`] apart.
-#[derive(Default)]
-pub(super) struct Quiet {
-    since: Option<u64>,
-    so_far: Duration,
-}
-
-impl Quiet {
-    pub(super) fn look(&mut self, waiting_since: Option<u64>) -> Duration {
-        let goes_on = waiting_since.is_some() && waiting_since == self.since;
-        self.so_far = if goes_on { self.so_far + REVIEW } else { Duration::ZERO };
-        self.since = waiting_since;
-        self.so_far
-    }
-}
-
-/// Why a visitor is listened to no longer: there is no answer to come.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the upstream was silent for too long")]
-pub(in crate::proxy) struct Silence;
-
-impl Silence {
-    /// Whether it is why a request ended.
-    pub(in crate::proxy) fn is_behind(error: &pingora::Error) -> bool {
-        let cause = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        cause.and_then(|cause| cause.downcast_ref::<Self>()).is_some()
+        f.debug_struct("Course").field("waiting_since", &self.wait.since()).finish_non_exhaustive()
     }
 }
 
@@ -134,22 +100,9 @@ impl Course {
         &self.memory
     }
 
-    /// Notes that the connection is turned to.
-    pub(super) fn turned_to(&self) {
-        // Its task is the only one that does.
-        self.turns.store((self.turns.load(Ordering::Relaxed) | 1) + 1, Ordering::Relaxed);
-    }
-
-    /// Notes that there is nothing to do before the upstream or the visitor does something; `waker` is woken when that has
-    /// taken too long.
-    pub(super) fn waits(&self, waker: &Waker) {
-        self.waiting.register(waker);
-        self.turns.store((self.turns.load(Ordering::Relaxed) | 1) + 2, Ordering::Relaxed);
-    }
-
-    /// How often it was turned to so far, if it is waiting since.
-    pub(super) fn waiting_since(&self) -> Option<u64> {
-        Some(self.turns.load(Ordering::Relaxed)).filter(|turns| turns % 2 == 1)
+    /// When it is waited for the upstream.
+    pub(super) const fn wait(&self) -> &Wait {
+        &self.wait
     }
 
     /// Gives the request of the note `number` up.
@@ -157,7 +110,7 @@ impl Course {
         let noted = lock(&self.noted);
         if noted.number == number {
             self.is_given_up.store(true, Ordering::Release);
-            self.waiting.wake();
+            self.wait.break_off();
         }
     }
 
@@ -191,24 +144,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_waiting_for_the_upstream_is_silence() {
-        let (course, waker) = (Course::default(), Waker::noop());
-        let mut quiet = Quiet::default();
-        assert_eq!(quiet.look(course.waiting_since()), Duration::ZERO, "nobody waits yet");
-        course.turned_to();
-        assert_eq!(quiet.look(course.waiting_since()), Duration::ZERO);
-        assert_eq!(quiet.look(course.waiting_since()), Duration::ZERO, "what is written is waited for");
-        course.waits(waker);
-        assert_eq!(quiet.look(course.waiting_since()), Duration::ZERO);
-        assert_eq!(quiet.look(course.waiting_since()), REVIEW);
-        assert_eq!(quiet.look(course.waiting_since()), 2 * REVIEW);
-        course.turned_to();
-        course.waits(waker);
-        assert_eq!(quiet.look(course.waiting_since()), Duration::ZERO, "something came");
-        assert_eq!(quiet.look(course.waiting_since()), REVIEW);
-    }
 
     #[test]
     fn only_the_request_that_was_waited_for_is_given_up() {

@@ -18,7 +18,8 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::course::{Course, Silence};
+use super::course::Course;
+use super::silence::Silence;
 
 /// So much is gathered at most: a header and a short body. What would not fit goes out together with what was gathered,
 /// without being copied.
@@ -86,11 +87,13 @@ impl AsyncRead for Socket {
         let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(task, buffer) {
             Poll::Pending if self.gathered.is_empty() => {
-                self.course.waits(task.waker());
+                let wait = self.course.wait();
+                wait.register(task.waker());
+                wait.begins();
                 return Poll::Pending;
             }
             polled => {
-                self.course.turned_to();
+                self.course.wait().ends();
                 ready!(polled)?;
             }
         }
@@ -111,7 +114,7 @@ impl AsyncWrite for Socket {
         task: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.course.turned_to();
+        self.course.wait().ends();
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
         if self.gathered.len() + length <= MOST_GATHERED {
             pieces.iter().for_each(|piece| self.gathered.extend_from_slice(piece));
@@ -137,7 +140,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.course.turned_to();
+        self.course.wait().ends();
         self.poll_send(task)
     }
 

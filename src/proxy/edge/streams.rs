@@ -1,13 +1,16 @@
 //! The requests of one HTTP/2 connection. They are answered in tasks of their own, which know nothing of their
 //! connection, so what the edge must know of them is noted here.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::remembered::Memory;
+use super::silence::{Quiet, Wait};
 use crate::clock::Timestamp;
 use crate::proxy::leave::Leave;
 
@@ -57,6 +60,9 @@ impl Streams {
             is_over: AtomicBool::new(false),
             awaits_body: AtomicBool::new(!is_patient),
             stirred_at: AtomicI64::new(now.unix_millis()),
+            wait: Wait::default(),
+            quiet: Mutex::default(),
+            is_given_up: AtomicBool::new(false),
         });
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that are over make room, so that there are never many more than are under way at once.
@@ -87,6 +93,10 @@ pub(in crate::proxy) struct Ongoing {
     is_over: AtomicBool,
     awaits_body: AtomicBool,
     stirred_at: AtomicI64,
+    wait: Wait,
+    quiet: Mutex<Quiet>,
+    /// Whether an answer was waited for long enough.
+    is_given_up: AtomicBool,
 }
 
 impl Ongoing {
@@ -105,6 +115,25 @@ impl Ongoing {
         self.is_over.load(Ordering::Relaxed)
     }
 
+    /// Returns once its upstream was silent for too long, where the edge sees to that.
+    pub(in crate::proxy) async fn silence(&self) {
+        let _waiting = Waiting::for_upstream(&self.wait);
+        poll_fn(|task| {
+            self.wait.register(task.waker());
+            if self.is_given_up.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Gives its upstream up if that was silent for too long, by looks that are [`super::REVIEW`] apart.
+    pub(super) fn listen(&self) {
+        let so_far = self.quiet.lock().unwrap_or_else(PoisonError::into_inner).look(self.wait.since());
+        if self.leave.longest_silence().is_some_and(|longest| so_far >= longest) {
+            self.is_given_up.store(true, Ordering::Release);
+            self.wait.break_off();
+        }
+    }
+
     /// Notes a piece of the request's body.
     pub(in crate::proxy) fn body_arrived(&self, is_last: bool, now: Timestamp) {
         self.stirred_at.store(now.unix_millis(), Ordering::Relaxed);
@@ -117,6 +146,22 @@ impl Ongoing {
     pub(super) fn has_stalled(&self, now: Timestamp) -> bool {
         let stirred_at = Timestamp::from_unix_millis(self.stirred_at.load(Ordering::Relaxed));
         self.awaits_body.load(Ordering::Relaxed) && now >= stirred_at.plus(SILENCE)
+    }
+}
+
+/// For as long as it is there, an upstream is waited for.
+struct Waiting<'a>(&'a Wait);
+
+impl<'a> Waiting<'a> {
+    fn for_upstream(wait: &'a Wait) -> Self {
+        wait.begins();
+        Self(wait)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.ends();
     }
 }
 
