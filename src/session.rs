@@ -35,6 +35,7 @@ pub mod refusals;
 mod renewal;
 mod seat;
 mod streams;
+mod uses;
 
 pub use beginning::{Beginning, Whence};
 pub use cache::Live;
@@ -43,6 +44,7 @@ use id::{Claimed, Key, KeyRing, SessionId};
 pub use of_user::Listed;
 pub use seat::Place;
 pub use streams::{OpenStreams, StreamOfSession};
+use uses::Uses;
 
 /// `[session]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -125,6 +127,7 @@ pub struct Sessions {
     renewal: Renewal,
     ring: KeyRing,
     cache: cache::Cache,
+    uses: Arc<Uses>,
     /// Whether what is announced is heard.
     is_listening: AtomicBool,
     tasks: TaskTracker,
@@ -215,6 +218,7 @@ impl Sessions {
             admission,
             renewal: config.renewal,
             cache: cache::Cache::new(),
+            uses: Arc::default(),
             is_listening: AtomicBool::new(false),
             tasks: parts.tasks,
         })
@@ -305,21 +309,11 @@ impl Sessions {
     }
 
     /// Notes the use in memory, and now and then in the store, off the request's path.
-    fn touch(self: &Arc<Self>, live: &Arc<Live>, now: Timestamp) {
+    fn touch(&self, live: &Live, now: Timestamp) {
         let interval = (self.idle_timeout / 10).min(Duration::from_secs(60));
-        if live.touch(now, interval) {
-            let (sessions, key) = (Arc::clone(self), live.key());
-            self.tasks.spawn(async move {
-                if let Err(error) = sessions.save_use(key, now).await {
-                    tracing::warn!(error = %Chain(&error), "failed to note the use of a session");
-                }
-            });
+        if live.touch(now, interval) && self.uses.note(live.key(), now, self.idle_timeout) {
+            self.tasks.spawn(Arc::clone(&self.uses).write(Arc::clone(&self.store)));
         }
-    }
-
-    async fn save_use(&self, key: Key, now: Timestamp) -> Result<(), store::Error> {
-        let expires_at = now.plus(self.idle_timeout);
-        self.store.replace(&used_name(key), &now.unix_millis().to_be_bytes(), expires_at).await.map(drop)
     }
 
     /// Loads a session once however many ask, and believes what is loaded for [`FRESH`].

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -37,6 +38,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes `value` only if `key` is present, and says whether it was: what was removed meanwhile stays removed.
     async fn replace(&self, key: &str, value: &[u8], expires_at: Timestamp) -> Result<bool, Error>;
+
+    /// As [`Store::replace`] for each of `entries`, of which some may be written when it fails.
+    async fn replace_all(&self, entries: Vec<Entry>) -> Result<(), Error> {
+        let replace = entries.iter().map(|Entry { key, value, expires_at }| self.replace(key, value, *expires_at));
+        try_join_all(replace).await.map(drop)
+    }
 
     /// Writes `value` only if `key` is absent, and says whether it was: leases, and keys that instances must agree on.
     async fn put_if_absent(&self, key: &str, value: &[u8], expires_at: Timestamp) -> Result<bool, Error>;
@@ -77,6 +84,17 @@ pub trait Store: Send + Sync + 'static {
     fn has_told_all(&self) -> bool {
         false
     }
+}
+
+/// What is written under a key.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where.
+    pub key: String,
+    /// What.
+    pub value: Vec<u8>,
+    /// Until when it is there.
+    pub expires_at: Timestamp,
 }
 
 /// Where a store is kept: `memory`, `sqlite:FILE`, `redis://HOST:PORT` or `rediss://HOST:PORT`.

@@ -16,7 +16,7 @@ use self::feed::Feed;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::listeners::Listeners;
-use super::{Announcement, Count, Error, OpenError, Store};
+use super::{Announcement, Count, Entry, Error, OpenError, Store};
 use crate::clock::{Clock, Timestamp};
 
 mod feed;
@@ -71,6 +71,16 @@ impl Store for Sqlite {
     async fn replace(&self, key: &str, value: &[u8], expires_at: Timestamp) -> Result<bool, Error> {
         let (key, value, now) = (key.to_owned(), value.to_vec(), self.clock.now());
         in_time(self.writer.run(move |file| statement::replace(file, &key, &value, expires_at, now))).await
+    }
+
+    async fn replace_all(&self, entries: Vec<Entry>) -> Result<(), Error> {
+        let now = self.clock.now();
+        let replace_all = move |file: &Connection| {
+            entries.iter().try_for_each(|Entry { key, value, expires_at }| {
+                statement::replace(file, key, value, *expires_at, now).map(drop)
+            })
+        };
+        in_time(self.writer.run(replace_all)).await
     }
 
     async fn put_if_absent(&self, key: &str, value: &[u8], expires_at: Timestamp) -> Result<bool, Error> {

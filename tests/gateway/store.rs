@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use linkgate::clock::{Clock, Timestamp};
 use linkgate::secret::random_token;
-use linkgate::store::{self, Announcement, Count, Error, Location, OpenError, Shared};
+use linkgate::store::{self, Announcement, Count, Entry, Error, Location, OpenError, Shared};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -121,6 +121,7 @@ every_store! {
     a_later_write_moves_the_expiry,
     what_expires_never_stays,
     replace_writes_over_what_is_present_only,
+    replace_all_does_so_with_each,
     put_if_absent_writes_where_nothing_is_present_only,
     of_many_who_put_if_absent_one_succeeds,
     take_reads_and_removes,
@@ -192,6 +193,22 @@ async fn what_expires_never_stays(place: Place) {
     assert!(store.replace("put", b"replaced", Timestamp::NEVER).await.unwrap());
     assert_eq!(value(&store, "put").await.as_deref(), Some("replaced"));
     assert_eq!(members(&store, "set").await, ["member"]);
+}
+
+async fn replace_all_does_so_with_each(place: Place) {
+    let store = place.open();
+    store.put("present", b"", place.in_a_minute()).await.unwrap();
+    store.put("moved", b"", place.in_a_minute()).await.unwrap();
+    let entry = |key: &str, expires_at| Entry { key: key.to_owned(), value: b"new".into(), expires_at };
+    let late = place.in_a_minute().plus(MINUTE);
+    let entries = vec![entry("present", place.in_a_minute()), entry("absent", late), entry("moved", late)];
+    store.replace_all(entries).await.unwrap();
+    assert_eq!(value(&store, "present").await.as_deref(), Some("new"));
+    assert_eq!(value(&store, "absent").await, None);
+    place.clock.advance(MINUTE);
+    assert_eq!(value(&store, "present").await, None);
+    assert_eq!(value(&store, "moved").await.as_deref(), Some("new"));
+    store.replace_all(Vec::new()).await.unwrap();
 }
 
 async fn replace_writes_over_what_is_present_only(place: Place) {
