@@ -2,7 +2,7 @@
 //!
 //! A session is a record in the store, sealed with a key derived from its own random ID, and for a while a
 //! ready-made entry in memory. What runs out, and when, is decided here; how a browser names its session is
-//! `cookie` and `id`, how one is kept alive at Mosaic is `renewal`.
+//! `cookie` and `id`, how one is kept alive at Mosaic is `renewal`, and how the store hears of its use is `uses`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

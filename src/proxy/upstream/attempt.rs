@@ -49,7 +49,7 @@ impl Attempts {
     /// # Errors
     /// When no server is left, or the path of its socket is none.
     pub async fn peer(&mut self, upstream: &Arc<Upstream>, clock: &Clock) -> pingora::Result<Box<HttpPeer>> {
-        let attempt = self.at(upstream, clock).await?;
+        let attempt = self.current(upstream, clock).await?;
         attempt.server().peer_at(&attempt.addresses, attempt.at)
     }
 
@@ -58,7 +58,7 @@ impl Attempts {
     /// # Errors
     /// When no server is left.
     pub async fn kept(&mut self, upstream: &Arc<Upstream>, clock: &Clock) -> pingora::Result<Option<Stream>> {
-        let attempt = self.at(upstream, clock).await?;
+        let attempt = self.current(upstream, clock).await?;
         Ok(attempt.server().kept.take(attempt.addresses.network(attempt.at)))
     }
 
@@ -80,7 +80,7 @@ impl Attempts {
         }
     }
 
-    async fn at(&mut self, upstream: &Arc<Upstream>, clock: &Clock) -> pingora::Result<&Attempt> {
+    async fn current(&mut self, upstream: &Arc<Upstream>, clock: &Clock) -> pingora::Result<&Attempt> {
         while self.now.is_none() {
             let Some(server) = upstream.choose(&self.spent, clock) else { break };
             match upstream.servers[server].addresses().await {
