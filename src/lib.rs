@@ -28,3 +28,4 @@ pub mod session;
 pub mod setting;
 pub mod store;
 pub mod telemetry;
+pub mod turn;

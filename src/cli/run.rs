@@ -15,7 +15,7 @@ use crate::config::{Config, Problems, Purpose};
 use crate::gateway::{self, NotReloaded, Reloaded, Running, RunningIssuer, Sockets};
 use crate::session::Chain;
 use crate::setting::Span;
-use crate::telemetry;
+use crate::{telemetry, turn};
 
 mod developer;
 mod reloading;
@@ -67,6 +67,7 @@ pub(super) fn in_runtime(config: &Config, task: impl Future<Output = ExitCode>) 
     if let Some(threads) = config.threads {
         runtime.worker_threads(threads);
     }
+    turn::watch(&mut runtime);
     let runtime = match runtime.enable_all().thread_name("linkgate").build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, None, FAILED),

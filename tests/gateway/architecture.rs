@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("origin", ""),
     ("agent", ""),
     ("telemetry", ""),
+    ("turn", ""),
     ("setting", "secret"),
     ("store", "clock secret setting"),
     ("pages", "clock identity origin setting telemetry"),
@@ -37,7 +38,10 @@ const ARROWS: &[(&str, &str)] = &[
         "portal",
         "agent assertion clock grant identity mosaic origin pages personal_token secret session setting store telemetry",
     ),
-    ("proxy", "assertion clock credential grant identity origin pages pem portal secret session setting telemetry"),
+    (
+        "proxy",
+        "assertion clock credential grant identity origin pages pem portal secret session setting telemetry turn",
+    ),
     (
         "config",
         "admin assertion identity issuer mosaic origin pages personal_token portal proxy secret session setting telemetry",
@@ -49,7 +53,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("doctor", "clock config gateway identity mosaic origin portal proxy secret session store"),
     (
         "cli",
-        "assertion clock config credential doctor gateway grant identity mosaic origin personal_token secret session setting telemetry",
+        "assertion clock config credential doctor gateway grant identity mosaic origin personal_token secret session setting telemetry turn",
     ),
 ];
 

@@ -1,5 +1,6 @@
 //! A visitor's socket. What is written to it is gathered, so that the header of an answer and a body that is there by
-//! then go out by one call of the system; nothing that was gathered waits for what may come later.
+//! then go out by one call of the system; nothing that was gathered waits for what may come later. Short answers go out
+//! together with those of other connections.
 //!
 //! The framework's own listeners do the first by a buffer that only they can set.
 
@@ -20,6 +21,7 @@ use tokio::net::TcpStream;
 
 use super::course::Course;
 use super::silence::Silence;
+use crate::turn::Together;
 
 /// So much is gathered at most: a header and a short body. What would not fit goes out together with what was gathered,
 /// without being copied.
@@ -34,6 +36,8 @@ pub(in crate::proxy) struct Socket {
     /// What was read too far, to be read again.
     reread: Vec<u8>,
     gathered: Vec<u8>,
+    /// With the other sockets.
+    together: Together,
     digest: Option<Arc<SocketDigest>>,
     course: Arc<Course>,
 }
@@ -42,7 +46,7 @@ impl Socket {
     /// What becomes of it is noted in `course`.
     pub(super) fn new(stream: TcpStream, course: Arc<Course>) -> Self {
         let (reread, gathered) = (Vec::new(), Vec::new());
-        Self { stream, reread, gathered, digest: None, course }
+        Self { stream, reread, gathered, together: Together::default(), digest: None, course }
     }
 
     /// Has `bytes` be read before all else.
@@ -117,6 +121,10 @@ impl AsyncWrite for Socket {
         self.course.wait().ends();
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
         if self.gathered.len() + length <= MOST_GATHERED {
+            // Where more is written than this, the others would wait for it.
+            if self.gathered.is_empty() {
+                ready!(self.together.poll(task));
+            }
             pieces.iter().for_each(|piece| self.gathered.extend_from_slice(piece));
             return Poll::Ready(Ok(length));
         }
@@ -232,6 +240,21 @@ mod tests {
             assert_eq!(arrived(&mut visitor, awaited).await, awaited);
             socket.flush().await.unwrap();
             assert_eq!(arrived(&mut visitor, 200 + body - awaited).await, 200 + body - awaited);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_short_goes_out_after_the_rest_of_the_turn_but_for_the_first() {
+        let (mut socket, mut visitor) = pair().await;
+        for (length, goes_at_once) in [(8, true), (8, false), (MOST_GATHERED, false), (MOST_GATHERED + 1, true)] {
+            let bytes = vec![b'x'; length];
+            let mut written = std::pin::pin!(socket.write(&bytes));
+            assert_eq!(futures_util::poll!(&mut written).is_ready(), goes_at_once, "{length}");
+            if !goes_at_once {
+                assert_eq!(written.await.unwrap(), length);
+            }
+            socket.flush().await.unwrap();
+            assert_eq!(arrived(&mut visitor, length).await, length);
         }
     }
 
