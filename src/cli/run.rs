@@ -15,7 +15,7 @@ use crate::config::{Config, Problems, Purpose};
 use crate::gateway::{self, NotReloaded, Reloaded, Running, RunningIssuer, Sockets};
 use crate::session::Chain;
 use crate::setting::Span;
-use crate::{telemetry, turn};
+use crate::{round, telemetry};
 
 mod developer;
 mod reloading;
@@ -67,7 +67,7 @@ pub(super) fn in_runtime(config: &Config, task: impl Future<Output = ExitCode>) 
     if let Some(threads) = config.threads {
         runtime.worker_threads(threads);
     }
-    turn::watch(&mut runtime);
+    round::watch(&mut runtime);
     let runtime = match runtime.enable_all().thread_name("linkgate").build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, None, FAILED),

@@ -22,7 +22,7 @@ use super::leave::Leave;
 use super::manner::{HopByHop, Manner};
 use super::route::Route;
 use super::{Context, Proxy};
-use crate::turn;
+use crate::round;
 
 /// So many pieces of an answer are passed on at once.
 const MOST_AT_ONCE: usize = 4;
@@ -47,7 +47,7 @@ impl Proxy {
         context: &mut Box<Context>,
         leave: &Leave,
     ) -> pingora::Result<()> {
-        turn::together().await;
+        round::together().await;
         loop {
             match self.try_to_carry(session, context, leave).await {
                 Err(error) if error.retry() => {}

@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("origin", ""),
     ("agent", ""),
     ("telemetry", ""),
-    ("turn", ""),
+    ("round", ""),
     ("setting", "secret"),
     ("store", "clock secret setting"),
     ("pages", "clock identity origin setting telemetry"),
@@ -40,7 +40,7 @@ const ARROWS: &[(&str, &str)] = &[
     ),
     (
         "proxy",
-        "assertion clock credential grant identity origin pages pem portal secret session setting telemetry turn",
+        "assertion clock credential grant identity origin pages pem portal round secret session setting telemetry",
     ),
     (
         "config",
@@ -53,7 +53,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("doctor", "clock config gateway identity mosaic origin portal proxy secret session store"),
     (
         "cli",
-        "assertion clock config credential doctor gateway grant identity mosaic origin personal_token secret session setting telemetry turn",
+        "assertion clock config credential doctor gateway grant identity mosaic origin personal_token round secret session setting telemetry",
     ),
 ];
 

@@ -110,7 +110,7 @@ impl Course {
         let noted = lock(&self.noted);
         if noted.number == number {
             self.is_given_up.store(true, Ordering::Release);
-            self.wait.break_off();
+            self.wait.wake();
         }
     }
 

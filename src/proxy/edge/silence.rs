@@ -14,7 +14,7 @@ use super::REVIEW;
 pub(super) struct Wait {
     /// Counts how often there was something to do. It is odd while there is nothing but to wait for the upstream, or for
     /// the visitor to give up.
-    turns: AtomicU64,
+    changes: AtomicU64,
     waiting: AtomicWaker,
 }
 
@@ -22,12 +22,12 @@ impl Wait {
     /// Notes that there is something to do.
     pub(super) fn ends(&self) {
         // One task does both, and no other does.
-        self.turns.store((self.turns.load(Ordering::Relaxed) | 1) + 1, Ordering::Relaxed);
+        self.changes.store((self.changes.load(Ordering::Relaxed) | 1) + 1, Ordering::Relaxed);
     }
 
     /// Notes that there is nothing to do before the upstream or the visitor does something.
     pub(super) fn begins(&self) {
-        self.turns.store((self.turns.load(Ordering::Relaxed) | 1) + 2, Ordering::Relaxed);
+        self.changes.store((self.changes.load(Ordering::Relaxed) | 1) + 2, Ordering::Relaxed);
     }
 
     /// `waker` is woken when it has taken too long.
@@ -37,11 +37,11 @@ impl Wait {
 
     /// How often there was something to do so far, if it is waited since.
     pub(super) fn since(&self) -> Option<u64> {
-        Some(self.turns.load(Ordering::Relaxed)).filter(|turns| turns % 2 == 1)
+        Some(self.changes.load(Ordering::Relaxed)).filter(|changes| changes % 2 == 1)
     }
 
     /// Wakes who waits.
-    pub(super) fn break_off(&self) {
+    pub(super) fn wake(&self) {
         self.waiting.wake();
     }
 }

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 
 use super::course::Course;
 use super::silence::Silence;
-use crate::turn::Together;
+use crate::round::Together;
 
 /// So much is gathered at most: a header and a short body. What would not fit goes out together with what was gathered,
 /// without being copied.
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_short_goes_out_after_the_rest_of_the_turn_but_for_the_first() {
+    async fn what_is_short_goes_out_after_the_rest_of_the_round_but_for_the_first() {
         let (mut socket, mut visitor) = pair().await;
         for (length, goes_at_once) in [(8, true), (8, false), (MOST_GATHERED, false), (MOST_GATHERED + 1, true)] {
             let bytes = vec![b'x'; length];

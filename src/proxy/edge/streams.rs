@@ -130,7 +130,7 @@ impl Ongoing {
         let so_far = self.quiet.lock().unwrap_or_else(PoisonError::into_inner).look(self.wait.since());
         if self.leave.longest_silence().is_some_and(|longest| so_far >= longest) {
             self.is_given_up.store(true, Ordering::Release);
-            self.wait.break_off();
+            self.wait.wake();
         }
     }
 

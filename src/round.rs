@@ -1,6 +1,6 @@
-//! A turn of a thread: what it does from one wait for the system to the next.
+//! A round of a thread: what it does from one wait for the system to the next.
 //!
-//! What is to be done in one turn is done together, step by step: all requests that have come are read and decided on, then
+//! What is to be done in one round is done together, step by step: all requests that have come are read and decided on, then
 //! all go on to their upstreams. Whoever they go to finds many of them at once, and is woken once; where that is on the
 //! same machine, waking it for each costs more than any other part of a request. And what the processor has at hand of
 //! each step serves all of them.
@@ -16,16 +16,16 @@ use tokio::runtime::Builder;
 use tokio::task::yield_now;
 
 thread_local! {
-    /// Whether something was done in this turn.
+    /// Whether something was done in this round.
     static HAS_BEGUN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Has the threads of a runtime know where their turns end. Without it, all is one turn.
+/// Has the threads of a runtime know where their rounds end. Without it, all is one round.
 pub fn watch(runtime: &mut Builder) {
     runtime.on_thread_park(|| HAS_BEGUN.set(false));
 }
 
-/// Waits until whatever else there is to do in this turn has been done this far. What comes first in a turn, and may be the
+/// Waits until whatever else there is to do in this round has been done this far. What comes first in a round, and may be the
 /// only one, does not wait.
 pub async fn together() {
     if HAS_BEGUN.replace(true) {
@@ -50,14 +50,13 @@ struct Done {
 impl Together {
     /// Waits as [`together`] does; the call after that begins anew.
     pub fn poll(&mut self, task: &Context<'_>) -> Poll<()> {
-        if self.is_waiting {
-            self.done.task.register(task.waker());
-        } else {
-            if !HAS_BEGUN.replace(true) {
-                return Poll::Ready(());
-            }
+        let begins = !self.is_waiting;
+        if begins && !HAS_BEGUN.replace(true) {
+            return Poll::Ready(());
+        }
+        self.done.task.register(task.waker());
+        if begins {
             self.is_waiting = true;
-            self.done.task.register(task.waker());
             let waker = Waker::from(Arc::clone(&self.done));
             // All that is wanted of it is whom it wakes.
             let _: Poll<()> = pin!(yield_now()).poll(&mut Context::from_waker(&waker));
@@ -92,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    /// What `task` gives on a thread that knows its turns, and whose clock goes on when it has nothing else to do.
+    /// What `task` gives on a thread that knows its rounds, and whose clock goes on when it has nothing else to do.
     fn run<T>(task: impl Future<Output = T>) -> T {
         let mut runtime = Builder::new_current_thread();
         watch(&mut runtime);
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_ends_where_the_thread_has_nothing_to_do_but_wait() {
+    fn a_round_ends_where_the_thread_has_nothing_to_do_but_wait() {
         let mut step = Together::default();
         run(async {
             for _ in 0..2 {
