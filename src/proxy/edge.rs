@@ -195,6 +195,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         let course = Arc::new(Course::default());
         let Some((stream, _entered)) = self.open(socket, peer, &site, &course).await else { return };
         drop(site);
+        course.opened();
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
             self.serve_streams(stream, &shutdown).await;
             return;

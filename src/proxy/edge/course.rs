@@ -20,6 +20,8 @@ pub(super) struct Course {
     wake: Notify,
     memory: Memory,
     wait: Wait,
+    /// Whether what comes ahead of HTTP is over.
+    is_open: AtomicBool,
     /// Whether an answer was waited for long enough. Changed under the lock of `noted`, so that it is about one request.
     is_given_up: AtomicBool,
 }
@@ -72,6 +74,15 @@ impl Course {
             self.wake.notify_one();
         }
         mem::replace(&mut noted.phase, phase)
+    }
+
+    /// Notes that what comes ahead of HTTP is over, in HTTP/2 too.
+    pub(super) fn opened(&self) {
+        self.is_open.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed)
     }
 
     /// Notes that bytes of the visitor have arrived: after a request, that the next one begins. False where the connection

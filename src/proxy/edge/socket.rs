@@ -121,8 +121,8 @@ impl AsyncWrite for Socket {
         self.course.wait().ends();
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
         if self.gathered.len() + length <= MOST_GATHERED {
-            // Where more is written than this, the others would wait for it.
-            if self.gathered.is_empty() {
+            // Where more is written than this, the others would wait for it. Why TLS fails is said in one try, or never.
+            if self.gathered.is_empty() && self.course.is_open() {
                 ready!(self.together.poll(task));
             }
             pieces.iter().for_each(|piece| self.gathered.extend_from_slice(piece));
@@ -216,10 +216,18 @@ mod tests {
 
     use super::*;
 
-    async fn pair() -> (Socket, TcpStream) {
+    /// Both ends of a connection that nothing was sent on.
+    async fn accepted() -> (Socket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let visitor = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         (Socket::new(listener.accept().await.unwrap().0, Arc::default()), visitor)
+    }
+
+    /// The same, where HTTP has begun.
+    async fn pair() -> (Socket, TcpStream) {
+        let (socket, visitor) = accepted().await;
+        socket.course.opened();
+        (socket, visitor)
     }
 
     /// What has arrived after `awaited` bytes were there.
@@ -256,6 +264,16 @@ mod tests {
             socket.flush().await.unwrap();
             assert_eq!(arrived(&mut visitor, length).await, length);
         }
+    }
+
+    /// rustls tries once to say why a handshake failed, and what is not taken then is lost.
+    #[tokio::test]
+    async fn what_comes_ahead_of_http_waits_for_nobody() {
+        let ((mut busy, _), (mut socket, mut visitor)) = (pair().await, accepted().await);
+        busy.write_all(b"first of the round").await.unwrap();
+        assert!(matches!(futures_util::poll!(std::pin::pin!(socket.write(b"alert"))), Poll::Ready(Ok(5))));
+        drop(socket);
+        assert_eq!(arrived(&mut visitor, 5).await, 5);
     }
 
     #[tokio::test]
