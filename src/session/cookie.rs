@@ -8,6 +8,7 @@ use bytes::Bytes;
 use cookie::{Cookie, SameSite};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
+use memchr::memmem;
 
 /// More values than this under one name are noise: none is looked at.
 const MOST_VALUES: usize = 4;
@@ -107,10 +108,16 @@ pub fn foreign_values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
 /// At most `most` values under a name, byte for byte.
 fn named<'a>(headers: &'a HeaderMap, name: &[u8], most: usize) -> Vec<&'a str> {
     let mut values = Vec::new();
+    let name = memmem::Finder::new(name);
     for field in headers.get_all(COOKIE) {
-        for pair in pairs(field.as_bytes()) {
-            let value = pair.text.strip_prefix(name).and_then(|rest| rest.strip_prefix(b"="));
-            if let Some(value) = value.and_then(|value| std::str::from_utf8(value).ok()) {
+        let field = field.as_bytes();
+        // Among many cookies the name is found sooner than they are told apart.
+        for start in name.find_iter(field) {
+            let (before, rest) = (&field[..start], &field[start + name.needle().len()..]);
+            let begins = matches!(before.trim_ascii_end().last(), None | Some(b';'));
+            let Some(value) = rest.strip_prefix(b"=").filter(|_| begins) else { continue };
+            let value = &value[..memchr::memchr(b';', value).unwrap_or(value.len())];
+            if let Ok(value) = std::str::from_utf8(value.trim_ascii_end()) {
                 values.push(value);
                 if values.len() == most {
                     return values;
@@ -221,6 +228,7 @@ mod tests {
         check(&["__Host-linkgate = a"], &[]);
         check(&["__Host-linkgate=a;__Host-linkgate=b;__Host-linkgate=c;__Host-linkgate=d;__Host-linkgate=e"], &[]);
         check(&["__Host-linkgate=\"a\""], &["\"a\""]);
+        check(&["a=__Host-linkgate=b; c __Host-linkgate=d; ;\t__Host-linkgate=e=; \t__Host-linkgate="], &["e=", ""]);
     }
 
     #[test]
@@ -255,6 +263,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_value_is_what_follows_the_whole_name(field in "((ab|a|b| |\t|=|;|; |1){0,12})") {
+            let mut headers = HeaderMap::new();
+            headers.append(COOKIE, HeaderValue::from_str(&field).unwrap());
+            let pairs = field.split(';').map(str::trim_ascii);
+            let values: Vec<&str> = pairs.filter_map(|pair| pair.strip_prefix("ab=")).collect();
+            prop_assert_eq!(named(&headers, b"ab", usize::MAX), values);
+        }
+
         #[test]
         fn what_is_others_stays_in_its_order(
             fields in proptest::collection::vec("((a=1|b=\"2 3\"|c| |linkgate=x|LINKGATE|lead=1|;|; |;;){0,8})", 0..4),
