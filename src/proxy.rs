@@ -162,11 +162,14 @@ impl Proxy {
         let certificate = tls::Connection::of(session).and_then(tls::Connection::certificate);
         let memorable = context.memorable(session, leave, request);
         self.write_headers(request, context, leave, certificate)?;
-        if let Some((cookies, live)) = memorable {
-            let others = request.headers.get(header::COOKIE).cloned();
-            let identity = live.headers().collect();
-            let client = request.headers.get(headers::X_FORWARDED_FOR).map(|address| (context.client, address.clone()));
-            edge::remember(session, edge::Remembered { cookies, live, identity, client, others });
+        if let Some(live) = memorable {
+            edge::remember(session, || edge::Remembered {
+                cookies: session.req_header().headers.get_all(header::COOKIE).iter().cloned().collect(),
+                live: Arc::clone(live),
+                identity: live.headers().collect(),
+                client: request.headers.get(headers::X_FORWARDED_FOR).map(|address| (context.client, address.clone())),
+                others: request.headers.get(header::COOKIE).cloned(),
+            });
         }
         Ok(())
     }

@@ -94,14 +94,14 @@ impl Context {
         self.target()?.route.as_ref()?.cors.as_ref()
     }
 
-    /// The cookies of a request that are worth remembering, and the session that they name: they go out as they came but
-    /// for ours, and are not remembered yet for the session as it is now.
-    pub(super) fn memorable(
+    /// The session that the request's cookies name, where those can be remembered: they go out as they came but for ours,
+    /// and are not remembered yet for the session as it is now.
+    pub(super) fn memorable<'a>(
         &self,
         session: &Session,
-        leave: &Leave,
+        leave: &'a Leave,
         copy: &RequestHeader,
-    ) -> Option<(Box<[HeaderValue]>, Arc<Live>)> {
+    ) -> Option<&'a Arc<Live>> {
         let (target, changes) = (leave.target(), &leave.pass.route().request_headers);
         let live = leave.pass.visitor()?.session()?;
         let is_known = target.remembered.as_ref().is_some_and(|remembered| Arc::ptr_eq(&remembered.live, live));
@@ -111,7 +111,7 @@ impl Context {
         let cookies = session.req_header().headers.get_all(header::COOKIE);
         let is_memorable =
             self.site.place(&target.host) == Place::Public && copy.headers.get_all(header::COOKIE) == cookies;
-        is_memorable.then(|| (cookies.iter().cloned().collect(), Arc::clone(live)))
+        is_memorable.then_some(live)
     }
 
     /// Notes that the upstream answers.

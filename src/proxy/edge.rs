@@ -102,11 +102,11 @@ pub(super) fn remembered(streams: Option<&Streams>, cookies: &GetAll<'_, HeaderV
     }
 }
 
-/// Remembers it for the next request on its connection.
-pub(super) fn remember(session: &Session, remembered: Remembered) {
+/// Remembers what `make` gives for the next request on its connection, where that may have the same cookies.
+pub(super) fn remember(session: &Session, make: impl FnOnce() -> Remembered) {
     match streams_of(session) {
-        Some(streams) => streams.memory().remember(remembered),
-        None => CONNECTION.try_with(|course| course.memory().remember(remembered)).unwrap_or_default(),
+        Some(streams) => streams.memory().remember(make),
+        None => CONNECTION.try_with(|course| course.memory().remember(make)).unwrap_or_default(),
     }
 }
 

@@ -53,6 +53,20 @@ async fn each_request_is_from_whom_its_own_cookies_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_who_share_a_connection_stay_themselves_however_long_they_take_turns() {
+    let gate = Gate::start().await;
+    let (ada, bob) = (gate.signed_in("ada@example.com").await, gate.signed_in("bob@example.com").await);
+    let both = [(cookies(&ada), "ada@example.com"), (cookies(&bob), "bob@example.com")];
+    let mut wire = gate.wire().await;
+    for turn in 0..140 {
+        // Now and then one of them comes twice in a row.
+        let (cookies, who) = &both[(turn + turn / 5) % 2];
+        assert_eq!(ask(&mut wire, "/", cookies, "").await.status, StatusCode::OK, "{turn}");
+        assert_eq!(gate.recorder.last().values("x-forwarded-email"), [*who], "{turn}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_has_ended_is_over_where_it_was_just_used() {
     let gate = Gate::start().await;
     let mut ada = gate.signed_in("ada@example.com").await;

@@ -1,7 +1,7 @@
 //! What the cookies of a connection's last request came to. A browser sends the same ones with the next.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::header::GetAll;
 use http::{HeaderName, HeaderValue};
@@ -22,24 +22,71 @@ pub(in crate::proxy) struct Remembered {
     pub(in crate::proxy) others: Option<HeaderValue>,
 }
 
-/// What is remembered of a connection's requests: the last of them.
+/// What is remembered of a connection's requests: the last of them, as long as they tend to have the same cookies. On
+/// connections that a proxy shares among its visitors they do not, and what is remembered in vain costs more than it is
+/// worth: the work, and the memory that the request was read into.
 #[derive(Default)]
-pub(super) struct Memory(Mutex<Option<Arc<Remembered>>>);
+pub(super) struct Memory(Mutex<Noted>);
+
+#[derive(Default)]
+struct Noted {
+    last: Option<Arc<Remembered>>,
+    habit: Habit,
+}
 
 impl Memory {
     /// What was remembered of the last request, if it had the same cookies.
     pub(super) fn recall(&self, cookies: &GetAll<'_, HeaderValue>) -> Option<Arc<Remembered>> {
-        let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        cookies.iter().eq(&remembered.cookies).then_some(remembered)
+        let mut noted = self.noted();
+        noted.last.take_if(|last| !cookies.iter().eq(&last.cookies));
+        let known = noted.last.clone()?;
+        noted.habit = Habit::default();
+        Some(known)
     }
 
-    /// Remembers it for the next one.
-    pub(super) fn remember(&self, remembered: Remembered) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(remembered));
+    /// Remembers what `make` gives for the next one, where that may have the same cookies.
+    pub(super) fn remember(&self, make: impl FnOnce() -> Remembered) {
+        let mut noted = self.noted();
+        if noted.habit.is_worth_a_try() {
+            noted.last = Some(Arc::new(make()));
+        }
     }
 
     /// Remembers nothing: it holds the memory that the request was read into.
     pub(super) fn forget(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.noted().last.take();
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many requests in a row had cookies that were not remembered.
+#[derive(Default)]
+struct Habit(u32);
+
+impl Habit {
+    /// At least every so manieth request is remembered: what shares a connection may change.
+    const REST: u32 = 64;
+
+    /// Whether to remember one more of them: the first two, and then ever fewer.
+    fn is_worth_a_try(&mut self) -> bool {
+        self.0 = self.0.saturating_add(1);
+        self.0.is_power_of_two() || self.0.is_multiple_of(Self::REST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ever_fewer_requests_are_remembered_in_vain_but_always_some() {
+        let mut habit = Habit::default();
+        let tried: Vec<u32> = (1..=200).filter(|_| habit.is_worth_a_try()).collect();
+        assert_eq!(tried, [1, 2, 4, 8, 16, 32, 64, 128, 192]);
+        habit.0 = u32::MAX - 1;
+        assert!(!habit.is_worth_a_try() && !habit.is_worth_a_try(), "and no more of them are counted");
     }
 }
