@@ -176,7 +176,10 @@ impl Inner {
             return Ok(Guess::Locked);
         }
         let slot = Slot::new(client_id, user_id, request_id);
-        let Some(bytes) = self.store.get(&slot.key).await? else { return Ok(Guess::Wrong) };
+        let Some(bytes) = self.store.get(&slot.key).await? else {
+            // A lockout takes the code away, perhaps since the look above.
+            return Ok(if self.is_locked(user_id).await? { Guess::Locked } else { Guess::Wrong });
+        };
         let code = slot.read(&bytes).ok_or_else(|| store::Error::Corrupt(slot.key.clone()))?;
         if self.store.get(&used_key(&code.credential)).await?.is_some() {
             return Ok(Guess::Wrong);
@@ -184,14 +187,15 @@ impl Inner {
         if code.expires_at <= self.clock.now() {
             return Ok(Guess::Late);
         }
-        let Some(is_last) = self.take_try(user_id).await? else {
-            self.lock(user_id, &slot.key).await?;
-            return Ok(Guess::Locked);
-        };
+        let round = self.round(user_id).await?;
         // Whoever came upon the new round of a lockout finds the lock now.
         if self.is_locked(user_id).await? {
             return Ok(Guess::Locked);
         }
+        let Some(is_last) = self.take_try(user_id, &round).await? else {
+            self.lock(user_id, &slot.key).await?;
+            return Ok(Guess::Locked);
+        };
         if !code.is(&plain(passcode)) {
             if is_last {
                 self.lock(user_id, &slot.key).await?;
@@ -212,13 +216,18 @@ impl Inner {
         records::claim(self.store.as_ref(), &used_key(credential), &self.clock.now(), until).await
     }
 
-    /// Takes one of the account's tries; says whether it is the last one, or `None` when there was none left.
-    async fn take_try(&self, user_id: &str) -> Result<Option<bool>, store::Error> {
-        let round: Option<String> = records::load(self.store.as_ref(), &round_key(user_id)).await?;
-        let key = format!("issuer/otp_tries/{user_id}/{}", round.unwrap_or_default());
+    /// Takes one of the account's tries in a round; says whether it is the last one, or `None` when there was none left.
+    async fn take_try(&self, user_id: &str, round: &str) -> Result<Option<bool>, store::Error> {
+        let key = format!("issuer/otp_tries/{user_id}/{round}");
         let taken = self.store.count(&key, TRIES_WINDOW).await?.events;
         let tries = u64::from(self.config.codes.tries);
         Ok((taken <= tries).then_some(taken == tries))
+    }
+
+    /// The account's round of tries.
+    async fn round(&self, user_id: &str) -> Result<String, store::Error> {
+        let round: Option<String> = records::load(self.store.as_ref(), &round_key(user_id)).await?;
+        Ok(round.unwrap_or_default())
     }
 
     async fn is_locked(&self, user_id: &str) -> Result<bool, store::Error> {
