@@ -1,11 +1,12 @@
 // The pages in a real browser: every state in every manner of showing it, then what people do with them.
 //
-// Everything is on this machine: a gateway of each kind, one Chromium, and a profile of its own for each visitor.
+// Everything is on this machine: a gateway of each kind, one Chromium, its engine alone for what is only looked at, and a
+// profile of its own for each visitor.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { audit } from "./audit.js";
-import { launch } from "./chromium.js";
+import { launch, launchEngine } from "./chromium.js";
 import { ownedBy, startGate } from "./gate.js";
 import { auditMail, LANGUAGES, openReader, sendAll } from "./mails.js";
 import { askForAccess, STATES } from "./states.js";
@@ -15,17 +16,18 @@ import { visit } from "./visitor.js";
 const LIMIT = { timeout: 60_000 };
 
 let browser;
+let engine;
 const gates = {};
 
 /** The gateway of this kind, started by who needs it first. */
 const gateOf = (kind) => (gates[kind] ??= startGate(kind));
 
 before(async () => {
-  browser = await launch();
+  [browser, engine] = await Promise.all([launch(), launchEngine()]);
 });
 
 after(async () => {
-  await browser?.close();
+  await Promise.all([browser?.close(), engine?.close()]);
   const started = await Promise.allSettled(Object.values(gates));
   await Promise.all(started.map(({ value }) => value?.stop()));
 });
@@ -34,7 +36,7 @@ describe("every state, light and dark, wide and narrow", { concurrency: 2 }, () 
   for (const { name, heading, title, text, kind = "usual", reach } of STATES) {
     for (const script of [true, false]) {
       test(`${name} ${script ? "with" : "without"} script`, LIMIT, async () => {
-        const visitor = await visit(browser, await gateOf(kind), { script });
+        const visitor = await visit(engine, await gateOf(kind), { script });
         try {
           await reach(visitor);
           const shown = visitor.page.locator("h1");
@@ -54,7 +56,7 @@ describe("every state, light and dark, wide and narrow", { concurrency: 2 }, () 
 
 test("every mail in every language, light and dark, on a phone and a desk", LIMIT, async (context) => {
   const mails = await sendAll(await gateOf("mailing"));
-  const reader = await openReader(browser);
+  const reader = await openReader(engine);
   try {
     for (const mail of mails) {
       await context.test(`${mail.name} in ${mail.language}`, () => auditMail(reader, mail));
@@ -67,8 +69,8 @@ test("every mail in every language, light and dark, on a phone and a desk", LIMI
 describe("what an owner is asked, in every language", { concurrency: 2 }, () => {
   for (const language of Object.keys(LANGUAGES)) {
     test(language, LIMIT, async () => {
-      const visitor = await visit(browser, await gateOf(`owned-${language}`));
-      const reader = await openReader(browser);
+      const visitor = await visit(engine, await gateOf(`owned-${language}`));
+      const reader = await openReader(engine);
       try {
         await askForAccess(visitor);
         const mail = await visitor.gate.request(ownedBy(visitor.number).owner, visitor.address);

@@ -11,6 +11,7 @@ export async function visit(browser, gate, { script = true, ...options } = {}) {
     javaScriptEnabled: script,
     viewport: { width: 1280, height: 800 },
     colorScheme: "light",
+    locale: "en-US",
     ...options,
   });
   return new Visitor(browser, gate, context, script).begin();
