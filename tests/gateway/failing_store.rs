@@ -1,6 +1,6 @@
-//! A store that fails when a story wants it to.
+//! A store that fails, or takes its time, when a story wants it to.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub(crate) struct Failing {
     inner: Memory,
     rule: Mutex<Rule>,
     tells_all: AtomicBool,
+    hesitates: AtomicBool,
+    reads: AtomicU32,
 }
 
 pub(crate) fn unavailable() -> Error {
@@ -35,12 +37,28 @@ impl Failing {
             inner: Memory::new(clock),
             rule: Mutex::new(Box::new(|_, _| None)),
             tells_all: AtomicBool::new(false),
+            hesitates: AtomicBool::new(false),
+            reads: AtomicU32::new(0),
         })
     }
 
     /// From now on it is sure, or not, that all that was announced was told.
     pub(crate) fn tell_all(&self, tells_all: bool) {
         self.tells_all.store(tells_all, Ordering::Relaxed);
+    }
+
+    /// Has each read wait for others from now on, one for longer than another, so that callers overtake each other.
+    pub(crate) fn hesitate(&self) {
+        self.hesitates.store(true, Ordering::Relaxed);
+    }
+
+    /// As a store that is elsewhere has others go on meanwhile.
+    async fn wait_for_others(&self) {
+        let read = self.reads.fetch_add(1, Ordering::Relaxed);
+        let turns = if self.hesitates.load(Ordering::Relaxed) { read.wrapping_mul(89) % 211 } else { 1 };
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Works from now on.
@@ -75,8 +93,7 @@ impl Failing {
 impl Store for Failing {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
         let inner = self.inner("get", key)?;
-        // As a store that is elsewhere has others go on meanwhile.
-        tokio::task::yield_now().await;
+        self.wait_for_others().await;
         inner.get(key).await
     }
     async fn put(&self, key: &str, value: &[u8], expires_at: Timestamp) -> Result<(), Error> {

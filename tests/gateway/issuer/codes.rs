@@ -1,6 +1,7 @@
 //! One-time codes: who gets one and how, what a guess costs, and that link and code of one mail are one credential.
 
 use super::*;
+use crate::failing_store::Failing;
 
 const OTP_SEND: &str = "/cis/v1/auth/otp/send";
 const OTP: &str = "/cis/v1/auth/otp/authenticate";
@@ -298,8 +299,26 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_a_hundred_parallel_guesses_five_are_compared() {
-    let world = Arc::new(World::new().await);
+    let world = World::new().await;
     let code = world.passcode().await;
+    five_guesses_are_compared(world, code).await;
+}
+
+#[tokio::test]
+async fn guesses_that_overtake_each_other_at_every_step_gain_and_lose_nothing() {
+    let clock = Clock::manual(START);
+    let store = Failing::new(clock.clone());
+    let shared: store::Shared = store.clone();
+    share_key(&shared).await;
+    let world = World::over(config(), settings(), shared, clock).await;
+    let code = world.passcode().await;
+    store.hesitate();
+    five_guesses_are_compared(world, code).await;
+}
+
+/// Guesses a hundred times at the same moment, always wrong.
+async fn five_guesses_are_compared(world: World, code: String) {
+    let world = Arc::new(world);
     let calls: Vec<_> = (0..100)
         .map(|_| {
             let (world, guess) = (world.clone(), another(&code));
