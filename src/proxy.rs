@@ -16,12 +16,10 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, OrErr as _};
-use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::credential::Visitor;
 use crate::portal::Visit;
-use crate::setting::Span;
 use crate::telemetry::{ACCESS, FORWARDED, Metrics};
 
 pub mod access;
@@ -39,6 +37,7 @@ mod forward;
 mod handshake;
 pub mod headers;
 mod leave;
+mod limits;
 mod manner;
 mod objected;
 mod own;
@@ -59,55 +58,13 @@ use edge::Silence;
 use failure::{Failure, failure_of, refusal_of};
 use forward::Way;
 use leave::Leave;
+pub use limits::Limits;
 use objected::Objected;
 use question::Question;
 pub use site::Site;
 use stream::{End, Kind};
 use terms::Source;
 pub use terms::Terms;
-
-/// `[limits]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Bytes of a request's header fields, names and values together.
-    pub header_bytes: usize,
-    /// Header fields of a request.
-    pub header_fields: usize,
-    /// Bytes of a request target.
-    pub target_bytes: usize,
-    /// The time for TLS, and for what a balancer says, ahead of a connection's first request.
-    pub handshake_timeout: Span,
-    /// The time for a whole request header to arrive.
-    pub header_timeout: Span,
-    /// How long a connection may be idle between two requests.
-    pub keep_alive: Span,
-    /// Bytes per second below which a request body is given up.
-    pub body_bytes_per_second: usize,
-    /// Bytes of a request body, without a limit where there is none.
-    pub body_bytes: Option<u64>,
-    /// Connections in all.
-    pub connections: usize,
-    /// Connections of one client address.
-    pub connections_per_peer: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            header_bytes: 32 * 1024,
-            header_fields: 100,
-            target_bytes: 16 * 1024,
-            handshake_timeout: Span::seconds(10),
-            header_timeout: Span::seconds(15),
-            keep_alive: Span::seconds(60),
-            body_bytes_per_second: 100,
-            body_bytes: None,
-            connections: 10_000,
-            connections_per_peer: 5_000,
-        }
-    }
-}
 
 /// The proxy: what it serves may be replaced while requests are on their way.
 pub struct Proxy {
