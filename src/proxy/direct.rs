@@ -81,18 +81,13 @@ impl Proxy {
         let is_untimed = context.manner.is_open_ended() || leave.longest_silence().is_some();
         server.read_timeout = (!is_untimed).then_some(longest);
         server.write_timeout = Some(longest);
-        if let Err(error) = self.exchange(session, context, &mut server).await {
+        self.exchange(session, context, server).await.map_err(|error| {
             let at = context.attempts.authority().map_or("", |authority| authority.to_str().unwrap_or_default());
-            return Err(self.break_off(session, error.more_context(format!("Server: {at}")), context, was_kept));
-        }
-        server.respect_keepalive();
-        if let Some(stream) = server.reuse().await {
-            context.attempts.keep(stream);
-        }
-        Ok(())
+            self.break_off(session, error.more_context(format!("Server: {at}")), context, was_kept)
+        })
     }
 
-    async fn exchange(&self, session: &mut Session, context: &mut Context, server: &mut Http1) -> pingora::Result<()> {
+    async fn exchange(&self, session: &mut Session, context: &mut Context, mut server: Http1) -> pingora::Result<()> {
         let mut request = Box::new(session.req_header().clone());
         request.set_version(Version::HTTP_11);
         if context.manner.hop_by_hop != HopByHop::None {
@@ -132,7 +127,16 @@ impl Proxy {
                 is_end = next.is_end();
                 tasks.push(self.pass_on(session, next, context)?);
             }
-            if session.write_response_tasks(tasks).await? || is_end {
+            if is_end && !matches!(tasks.last(), Some(HttpTask::Failed(_))) {
+                // The next request need not wait until this visitor has taken the rest.
+                server.respect_keepalive();
+                if let Some(stream) = server.reuse().await {
+                    context.attempts.keep(stream);
+                }
+                session.write_response_tasks(tasks).await?;
+                break;
+            }
+            if session.write_response_tasks(tasks).await? {
                 break;
             }
         }

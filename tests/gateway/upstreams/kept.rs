@@ -16,13 +16,6 @@ async fn assert_no_other(application: &TcpListener) {
     }
 }
 
-/// Returns when the visitor's last request is over for the gateway as well, and its connection to the upstream is kept: the
-/// next one on the visitor's connection, which is for no upstream, is not looked at before.
-async fn is_over(visitor: &mut Wire) {
-    visitor.send(request("GET /.linkgate/session", "")).await;
-    visitor.answer().await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_serves_whoever_comes_next() {
     let application = listen().await;
@@ -59,9 +52,6 @@ async fn a_connection_serves_whoever_comes_next() {
             assert_eq!(visitor.answer().await.body, body, "{line}");
         }
         assert_no_other(&application).await;
-        if !fields.contains("close") {
-            is_over(visitor).await;
-        }
     }
     assert_eq!(visitors[0].rest().await, "", "who asked for it was closed upon");
 }
