@@ -1,4 +1,16 @@
-//! What several targets need: routes as an operator writes them.
+//! What must hold for whatever strangers write, a module for each fuzz target; and what several of them need, routes as an
+//! operator writes them.
+//!
+//! The targets feed each `check` with what libFuzzer makes; the tests of linkgate, with the seeds in `corpus`.
+
+pub mod access;
+pub mod address;
+pub mod canonical;
+pub mod cookie;
+pub mod headers;
+pub mod id_token;
+pub mod return_to;
+pub mod route;
 
 use std::sync::Arc;
 
@@ -10,6 +22,21 @@ use linkgate::proxy::route::{Config, Route, Table};
 use linkgate::proxy::upstream::Upstreams;
 use linkgate::telemetry::Metrics;
 use serde_json::Value;
+
+/// Panics where what must hold of an input does not.
+pub type Check = fn(&[u8]);
+
+/// The targets by their names.
+pub const TARGETS: [(&str, Check); 8] = [
+    ("access", access::check),
+    ("address", address::check),
+    ("canonical", canonical::check),
+    ("cookie", cookie::check),
+    ("headers", headers::check),
+    ("id_token", id_token::check),
+    ("return_to", return_to::check),
+    ("route", route::check),
+];
 
 /// When every target's request comes: on a Friday, at 08:00 UTC.
 pub const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
@@ -31,6 +58,11 @@ pub fn table(routes: impl IntoIterator<Item = Value>) -> Result<Table, serde_jso
     let (clock, metrics) = (Clock::manual(NOW), Arc::new(Metrics::new().expect("names that are apart")));
     let upstreams = Upstreams::new(clock, metrics, tokio::sync::watch::channel(false).1);
     Ok(Table::new(&routes, &public_url, &upstreams).expect("no certificates"))
+}
+
+/// The text that an input begins with.
+fn text(input: &[u8]) -> &str {
+    input.utf8_chunks().next().map_or("", |chunk| chunk.valid())
 }
 
 /// The decision about a stranger's `GET` of the route's own path.

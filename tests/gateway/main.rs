@@ -59,6 +59,7 @@ mod renewal;
 mod return_targets;
 mod rewriting;
 mod routes;
+mod seeds;
 mod sessions;
 mod sign_ins;
 mod sign_out;
