@@ -1,9 +1,9 @@
 //! The parts of linkgate that every signed-in request goes through, each for itself: `cargo bench -p linkgate-bench`.
 //!
-//! It is built as a release is; with `--profile counted` that takes a fraction of the time, and the parts take a little
-//! more. `cargo bench -p linkgate-bench -- cookie` runs those of that name; `-- --save-baseline before` keeps what was
-//! measured, and `-- --baseline before` compares. Times are for such comparisons on one machine, and what a whole request
-//! costs says `bench/instructions`.
+//! It is built as a release is; with `--profile counted` that takes a fraction of the time, and the parts take more, those
+//! most that are not on the way of every request. `cargo bench -p linkgate-bench -- cookie` runs those of that name;
+//! `-- --save-baseline before` keeps what was measured, and `-- --baseline before` compares. Times are for such comparisons
+//! on one machine, and what a whole request costs says `bench/instructions`.
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
