@@ -81,13 +81,30 @@ impl Proxy {
         let is_untimed = context.manner.is_open_ended() || leave.longest_silence().is_some();
         server.read_timeout = (!is_untimed).then_some(longest);
         server.write_timeout = Some(longest);
-        self.exchange(session, context, server).await.map_err(|error| {
+        let carried = match self.exchange(session, context, &mut server).await {
+            Ok(rest) => {
+                // The next request need not wait until this visitor has taken the rest.
+                server.respect_keepalive();
+                if let Some(stream) = server.reuse().await {
+                    context.attempts.keep(stream);
+                }
+                end(session, rest).await
+            }
+            Err(error) => Err(error),
+        };
+        carried.map_err(|error| {
             let at = context.attempts.authority().map_or("", |authority| authority.to_str().unwrap_or_default());
             self.break_off(session, error.more_context(format!("Server: {at}")), context, was_kept)
         })
     }
 
-    async fn exchange(&self, session: &mut Session, context: &mut Context, mut server: Http1) -> pingora::Result<()> {
+    /// Has the request answered. Gives what the visitor is still to get when the server has said all.
+    async fn exchange(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        server: &mut Http1,
+    ) -> pingora::Result<Vec<HttpTask>> {
         let mut request = Box::new(session.req_header().clone());
         request.set_version(Version::HTTP_11);
         if context.manner.hop_by_hop != HopByHop::None {
@@ -128,22 +145,12 @@ impl Proxy {
                 tasks.push(self.pass_on(session, next, context)?);
             }
             if is_end && !matches!(tasks.last(), Some(HttpTask::Failed(_))) {
-                // The next request need not wait until this visitor has taken the rest.
-                server.respect_keepalive();
-                if let Some(stream) = server.reuse().await {
-                    context.attempts.keep(stream);
-                }
-                session.write_response_tasks(tasks).await?;
-                break;
+                return Ok(tasks);
             }
             if session.write_response_tasks(tasks).await? {
-                break;
+                return Ok(Vec::new());
             }
         }
-        if session.as_mut().finish_body().await.is_err() {
-            session.set_keepalive(None);
-        }
-        Ok(())
     }
 
     /// Makes a part of the upstream's answer what the visitor gets.
@@ -166,6 +173,17 @@ impl Proxy {
             task => Ok(task),
         }
     }
+}
+
+/// Writes the last of an answer.
+async fn end(session: &mut Session, rest: Vec<HttpTask>) -> pingora::Result<()> {
+    if !rest.is_empty() {
+        session.write_response_tasks(rest).await?;
+    }
+    if session.as_mut().finish_body().await.is_err() {
+        session.set_keepalive(None);
+    }
+    Ok(())
 }
 
 /// Whether an answer says neither that it has no body nor where that ends.
