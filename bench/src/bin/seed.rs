@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 use std::pin::pin;
+use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
 use linkgate::clock::Clock;
 use linkgate::store::Location;
 use linkgate_bench::population::{self, Failure};
@@ -15,11 +16,15 @@ const USAGE: &str = "usage: seed STORE SESSIONS COOKIES_FILE COOKIES
 Fills STORE, a file of SQLite or what `session.store` says otherwise, with SESSIONS sessions, and writes the cookies of
 the first COOKIES of them to COOKIES_FILE, one a line, as a `Cookie` header has them.";
 
+/// The first of the sessions began so long ago, the last of them now. A gateway notes the use of each once in a while since
+/// its beginning; if all began together, so would the notes.
+const AGE_OF_THE_FIRST: Duration = Duration::from_secs(3600);
+
 struct Order {
     location: Location,
     sessions: usize,
     cookies_file: PathBuf,
-    cookies: usize,
+    cookies: u32,
 }
 
 impl Order {
@@ -45,11 +50,14 @@ async fn main() -> Result<(), Failure> {
 }
 
 async fn seed(order: &Order) -> Result<(), Failure> {
-    let clock = Clock::system();
+    let first = Clock::system().now().minus(AGE_OF_THE_FIRST);
+    let apart = AGE_OF_THE_FIRST / u32::try_from(order.sessions)?.max(1);
+    let clock = Clock::manual(first);
     let sessions = population::sessions(&order.location, &clock)?;
     let mut cookies = BufWriter::new(File::create(&order.cookies_file)?);
-    let mut begun = pin!(population::begin(&sessions, &clock, order.sessions).enumerate());
-    while let Some((number, set_cookie)) = begun.next().await {
+    let mut begun = pin!(population::begin(&sessions, &clock, order.sessions).zip(stream::iter(0..)));
+    while let Some((set_cookie, number)) = begun.next().await {
+        clock.set(first.plus(apart * number));
         let set_cookie = set_cookie?;
         if number < order.cookies {
             writeln!(cookies, "{}", set_cookie.to_str()?.split(';').next().unwrap_or_default())?;
