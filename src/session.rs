@@ -123,6 +123,7 @@ pub struct Sessions {
     jar: Jar,
     lifetime: Duration,
     idle_timeout: Duration,
+    noted_every: Duration,
     admission: Admission,
     renewal: Renewal,
     ring: KeyRing,
@@ -215,6 +216,7 @@ impl Sessions {
             jar: parts.jar,
             lifetime: config.lifetime.0,
             idle_timeout: config.idle_timeout.0,
+            noted_every: uses::noted_every(config.idle_timeout.0),
             admission,
             renewal: config.renewal,
             cache: cache::Cache::new(),
@@ -310,8 +312,7 @@ impl Sessions {
 
     /// Notes the use in memory, and now and then in the store, off the request's path.
     fn touch(&self, live: &Live, now: Timestamp) {
-        let interval = (self.idle_timeout / 10).min(Duration::from_secs(60));
-        if live.touch(now, interval) && self.uses.note(live.key(), now, self.idle_timeout) {
+        if live.touch(now, self.noted_every) && self.uses.note(live.key(), now, self.idle_timeout) {
             self.tasks.spawn(Arc::clone(&self.uses).write(Arc::clone(&self.store)));
         }
     }

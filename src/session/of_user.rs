@@ -19,7 +19,7 @@ pub struct Listed {
     pub key: Key,
     /// Where and when it began; nothing of one that an earlier version began.
     pub beginning: Option<Beginning>,
-    /// When it was last used, to within a minute.
+    /// When it was last used: at this instance, or as far as others have noted it, which they do now and then.
     pub used_at: Timestamp,
     /// How many streams are open under it, as of a few seconds ago.
     pub streams: usize,
@@ -38,7 +38,9 @@ impl Sessions {
             {
                 let streams = streams::noted(&self.store, key).await?;
                 let beginning = self.beginning(key).await?;
-                listed.push(Listed { key, beginning, used_at: used_at_of(key, note)?, streams });
+                let noted = used_at_of(key, note)?;
+                let used_at = self.cache.get(key).await.map_or(noted, |live| live.used_at().max(noted));
+                listed.push(Listed { key, beginning, used_at, streams });
             }
         }
         listed.sort_by_key(|session| std::cmp::Reverse(session.used_at));

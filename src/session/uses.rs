@@ -14,6 +14,14 @@ const GATHERED_FOR: Duration = Duration::from_millis(100);
 /// So many are one call of the store at most, so that other calls need not wait for all of them.
 const MOST_TOGETHER: usize = 256;
 
+/// A use is noted this often at most: what is not noted cannot delay the end of a session at another gateway or after a
+/// restart, and the list of sessions does not tell of it. With many sessions the notes are most of what the store has to
+/// write, so they come a hundred times in the time that a session may rest. Where that is short they come once a minute, as
+/// long as that is a tenth of it, and where it is long every ten minutes, for the sake of the list.
+pub(super) fn noted_every(idle_timeout: Duration) -> Duration {
+    (idle_timeout / 100).clamp(Duration::from_secs(60), Duration::from_secs(600)).min(idle_timeout / 10)
+}
+
 /// What was noted and is not written yet.
 #[derive(Default)]
 pub(super) struct Uses(Mutex<Vec<Use>>);
@@ -47,6 +55,20 @@ impl Uses {
                 let sessions = together.len();
                 tracing::warn!(error = %Chain(&error), sessions, "failed to note the use of sessions");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longer_a_session_may_rest_the_less_often_its_use_is_noted() {
+        let minutes = [(1, 6), (10, 60), (30, 60), (100, 60), (200, 120), (12 * 60, 432), (7 * 24 * 60, 600)];
+        for (idle_timeout, seconds) in minutes {
+            let idle_timeout = Duration::from_secs(idle_timeout * 60);
+            assert_eq!(noted_every(idle_timeout), Duration::from_secs(seconds), "{idle_timeout:?}");
         }
     }
 }

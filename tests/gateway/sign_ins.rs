@@ -62,6 +62,17 @@ async fn the_page_shows_where_somebody_is_signed_in_and_ends_one_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_tells_of_a_use_that_the_store_does_not_know_of_yet() {
+    let gate = Gate::start().await;
+    let (mut laptop, phone) = (gate.signed_in(ADA).await, again_by(&gate, PHONE).await);
+    gate.clock.advance(Duration::from_secs(100));
+    assert!(is_signed_in(&phone).await);
+    let page = laptop.open(ACCOUNT).await;
+    let now = "Last used <time datetime=\"2027-01-15T08:02:40Z\">";
+    assert_eq!(page.body.matches(now).count(), 2, "{}", page.body);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_others_are_ended_at_once() {
     let gate = Gate::start().await;
     let (mut here, others) = (gate.signed_in(ADA).await, [again(&gate).await, again_by(&gate, PHONE).await]);
