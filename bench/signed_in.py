@@ -20,6 +20,7 @@ PATIENCE = 120
 HOST = "localhost:8080"
 SECURE_HOST = "localhost:8443"
 ADDRESS = "ada@example.com"
+OTHER_ADDRESS = "bob@example.com"
 # Bytes of the cookies, the session's included, and of the answer.
 COOKIE_BYTES = 2048
 BODY = b"x" * 1024
@@ -52,6 +53,10 @@ mailbox = true
 email = "{address}"
 name = "Ada Lovelace"
 groups = ["staff", "engineering", "operations"]
+[[issuer.user]]
+email = "{other_address}"
+name = "Bob Babbage"
+groups = ["staff", "sales"]
 [[route]]
 upstream = "http://{upstream}"
 """
@@ -191,13 +196,13 @@ class Visitor:
             return html.unescape(found[1])
         raise Failure(f"{target} answered {status}, without a form that has `{name}`")
 
-    def sign_in(self, gateway):
+    def sign_in(self, gateway, email=ADDRESS):
         """The cookie of a new session, as `name=value`."""
         csrf = self.field("/.linkgate/sign-in?return_to=/", "csrf")
-        self.open("/.linkgate/sign-in", {"email": ADDRESS, "csrf": csrf, "return_to": "/"})
+        self.open("/.linkgate/sign-in", {"email": email, "csrf": csrf, "return_to": "/"})
 
         def mail():
-            status, _, body = self.open(f"/.linkgate/mailbox/latest?to={ADDRESS}", accept="application/json")
+            status, _, body = self.open(f"/.linkgate/mailbox/latest?to={email}", accept="application/json")
             return json.loads(body) if status == 200 else None
 
         link = gateway.eventually(mail, "the mail with the link")["link"]
@@ -244,7 +249,8 @@ def public_url(secure):
 
 def configure(home, upstream, secure=False):
     """Writes down what linkgate is to do in a folder, in which its certificate is where it speaks TLS."""
-    text = CONFIGURATION.format(public_url=public_url(secure), address=ADDRESS, upstream=upstream.address)
+    addresses = {"address": ADDRESS, "other_address": OTHER_ADDRESS}
+    text = CONFIGURATION.format(public_url=public_url(secure), upstream=upstream.address, **addresses)
     (home / "gateway.toml").write_text(text + (TLS if secure else ""))
 
 
