@@ -33,8 +33,10 @@ MODES = ("keep-alive", "new-connections", "rate", "tls-h2", "large", "websocket"
 # What the load itself needs.
 PACKAGES = (("wrk", "wrk"), ("h2load", "nghttp2-client"), ("openssl", "openssl"), ("taskset", "util-linux"))
 
-# Seconds of load before the first round. With many sessions, all that are in use must have been loaded once.
+# Seconds of load before the first round. With many sessions, all that are in use must have been loaded once, which takes
+# several times so long on a slow disk; where even that is too short, the first rounds load the rest.
 WARM_UP = {"sessions": 20}
+MOST_WARM_UPS = 5
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -195,7 +197,7 @@ class Run:
         turns = [(round, peer) for round in range(rounds) for peer in rotated(running, round)]
         for peer in running:
             try:
-                load.run(mode, peer, self.fields[peer], WARM_UP.get(mode, 1), self.options)
+                self._warm_up(mode, peer)
             except Exception as failure:
                 self._fail(mode, peer, failure)
         began = time.monotonic()
@@ -209,6 +211,13 @@ class Run:
                 self.samples.append(self._sample(mode, peer, round))
             except Exception as failure:
                 self._fail(mode, peer, failure)
+
+    def _warm_up(self, mode, peer):
+        in_use = len(peer.cookies().read_text().splitlines()) if mode == "sessions" else 0
+        for _ in range(MOST_WARM_UPS):
+            # Each time begins with the first of the cookies.
+            if load.run(mode, peer, self.fields[peer], WARM_UP.get(mode, 1), self.options)["requests"] >= in_use:
+                break
 
     def _sample(self, mode, peer, round):
         if peer.renews:
