@@ -115,7 +115,13 @@ impl CanonicalPath {
     /// Whether the path is `prefix` or lies below it, on whole segments.
     pub fn is_below(&self, prefix: &str) -> bool {
         let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-        self.0.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        self.start(prefix.len()) == Some(prefix)
+    }
+
+    /// The first `length` bytes, where a segment ends with them.
+    pub fn start(&self, length: usize) -> Option<&str> {
+        let (start, rest) = self.0.split_at_checked(length)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(start)
     }
 }
 

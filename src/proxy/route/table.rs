@@ -16,14 +16,41 @@ use crate::proxy::upstream::tls::BadTls;
 #[derive(Debug)]
 pub struct Table {
     public_url: Origin,
-    exact: Map<String, Vec<Arc<Route>>>,
+    exact: Map<String, Paths>,
     /// Those of every name below the key.
-    below: Map<String, Vec<Arc<Route>>>,
+    below: Map<String, Paths>,
     /// The spellings in which hosts that have a name of their own usually come.
     known: Map<Vec<u8>, Known>,
 }
 
 type Map<K, V> = HashMap<K, V, ahash::RandomState>;
+
+/// The routes of a host by their paths. A request is looked up once for each length that paths have at most, however many
+/// of them there are.
+#[derive(Debug, Default)]
+struct Paths {
+    /// Those for some methods before the one for all of them.
+    routes: Map<String, Vec<Arc<Route>>>,
+    /// How long the paths are, the longest first.
+    lengths: Vec<usize>,
+}
+
+impl Paths {
+    fn insert(&mut self, route: Arc<Route>) {
+        let length = route.path.len();
+        if let Err(place) = self.lengths.binary_search_by_key(&Reverse(length), |length| Reverse(*length)) {
+            self.lengths.insert(place, length);
+        }
+        let alike = self.routes.entry(route.path.clone()).or_default();
+        alike.push(route);
+        alike.sort_by_key(|route| route.methods.is_none());
+    }
+
+    /// The routes whose paths `path` is, or lies below, the most specific first.
+    fn above(&self, path: &CanonicalPath) -> impl Iterator<Item = &Arc<Route>> + Clone {
+        self.lengths.iter().filter_map(|length| self.routes.get(path.start(*length)?)).flatten()
+    }
+}
 
 /// A host of ours.
 #[derive(Debug)]
@@ -58,13 +85,9 @@ impl Table {
             let host = route.host.as_deref().and_then(HostPattern::parse).unwrap_or_else(public);
             let route = Arc::new(Route::new(number, route, &host, upstreams)?);
             match host {
-                HostPattern::Exact(host) => table.exact.entry(host).or_default().push(route),
-                HostPattern::Below(name) => table.below.entry(name).or_default().push(route),
+                HostPattern::Exact(host) => table.exact.entry(host).or_default().insert(route),
+                HostPattern::Below(name) => table.below.entry(name).or_default().insert(route),
             }
-        }
-        for routes in table.exact.values_mut().chain(table.below.values_mut()) {
-            // The most specific first: a long path before a short one, then some methods before all of them.
-            routes.sort_by_key(|route| (Reverse(route.path.len()), route.methods.is_none()));
         }
         let Origin { host, port, scheme } = &table.public_url;
         let port = Some(*port).filter(|port| *port != scheme.default_port());
@@ -95,7 +118,7 @@ impl Table {
 
     /// The most specific route for a request.
     pub fn find(&self, host: &str, path: &CanonicalPath, method: &Method) -> Found<'_> {
-        let routes = self.on(host).unwrap_or_default().iter().filter(|route| path.is_below(&route.path));
+        let routes = self.on(host).into_iter().flat_map(|paths| paths.above(path));
         if let Some(route) = routes.clone().find(|route| route.serves(method)) {
             return Found::Route(route);
         }
@@ -108,7 +131,7 @@ impl Table {
     }
 
     /// The routes of a host: those that name it, or else those of the nearest name that it is below.
-    fn on(&self, host: &str) -> Option<&[Arc<Route>]> {
+    fn on(&self, host: &str) -> Option<&Paths> {
         if let Some(routes) = self.exact.get(host) {
             return Some(routes);
         }
@@ -124,6 +147,6 @@ impl Table {
 
     /// Every route, hosts in no order.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.exact.values().chain(self.below.values()).flatten()
+        self.exact.values().chain(self.below.values()).flat_map(|paths| paths.routes.values().flatten())
     }
 }
