@@ -145,7 +145,7 @@ impl Table {
         None
     }
 
-    /// Every route, hosts in no order.
+    /// Every route, in no order.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.exact.values().chain(self.below.values()).flat_map(|paths| paths.routes.values().flatten())
     }
