@@ -123,6 +123,7 @@ pub struct Sessions {
     jar: Jar,
     lifetime: Duration,
     idle_timeout: Duration,
+    /// A use is noted in the store this often at most.
     noted_every: Duration,
     admission: Admission,
     renewal: Renewal,
