@@ -27,10 +27,13 @@ done = function(summary, latency)
 end
 """
 
-# Each request has the next of many cookies, in place of one that is the same for all.
+# Each request has the next of some cookies, in place of one that is the same for all.
 IN_TURN = """\
 local cookies, at = {{}}, 0
-for line in io.lines({path}) do cookies[#cookies + 1] = line end
+for line in io.lines({path}) do
+  if #cookies == {most} then break end
+  cookies[#cookies + 1] = line
+end
 local before, after
 init = function()
   local head = wrk.format()
@@ -55,7 +58,8 @@ def run(mode, peer, fields, seconds, options):
     if mode == "large":
         return wrk(f"{url}large", fields, seconds)
     if mode == "sessions":
-        return wrk(url, fields | {"Cookie": among_others("HERE")}, seconds, IN_TURN.format(path=json.dumps(str(peer.cookies()))))
+        in_turn = IN_TURN.format(path=json.dumps(str(peer.cookies())), most=peer.in_use)
+        return wrk(url, fields | {"Cookie": among_others("HERE")}, seconds, in_turn)
     if mode == "tls-h2":
         return h2load(peer, fields, seconds)
     program = options.program("load")

@@ -33,10 +33,11 @@ MODES = ("keep-alive", "new-connections", "rate", "tls-h2", "large", "websocket"
 # What the load itself needs.
 PACKAGES = (("wrk", "wrk"), ("h2load", "nghttp2-client"), ("openssl", "openssl"), ("taskset", "util-linux"))
 
-# Seconds of load before the first round. With many sessions, all that are in use must have been loaded once, which takes
-# several times so long on a slow disk; where even that is too short, the first rounds load the rest.
-WARM_UP = {"sessions": 20}
-MOST_WARM_UPS = 5
+# Seconds of load before the first round. Of many sessions, all that are in use must have been loaded once, for which there
+# are a few longer ones on a slow disk; where even they are too short, the first rounds load the rest.
+WARM_UP = 1
+LONG_WARM_UP = 20
+MOST_LONG_WARM_UPS = 5
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -213,10 +214,9 @@ class Run:
                 self._fail(mode, peer, failure)
 
     def _warm_up(self, mode, peer):
-        in_use = len(peer.cookies().read_text().splitlines()) if mode == "sessions" else 0
-        for _ in range(MOST_WARM_UPS):
-            # Each time begins with the first of the cookies.
-            if load.run(mode, peer, self.fields[peer], WARM_UP.get(mode, 1), self.options)["requests"] >= in_use:
+        for seconds in (WARM_UP, *[LONG_WARM_UP] * MOST_LONG_WARM_UPS):
+            # Each time begins with the first of the sessions.
+            if load.run(mode, peer, self.fields[peer], seconds, self.options)["requests"] >= peer.in_use:
                 break
 
     def _sample(self, mode, peer, round):

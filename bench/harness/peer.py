@@ -64,6 +64,8 @@ class Peer:
     packages = ()
     # Whether it gives visitors another credential now and then, so that each sample needs a new one.
     renews = False
+    # How many sessions its requests are of.
+    in_use = 1
     # A field of the request and its value, in which the upstream is told who is asking.
     identity = None
     # The host that visitors write, where a peer does not serve every one.

@@ -137,36 +137,49 @@ class SigningIn(Linkgate):
         super().launch(setting)
 
 
+class Filled:
+    """A store with many sessions, and the cookies of the first of them."""
+
+    def __init__(self, options, sessions, cookies):
+        self.sessions = sessions
+        self._seed, self._cookies = options.program("seed"), cookies
+        self._folder = options.kept / f"sessions-{sessions}"
+        self.database = self._folder / "linkgate.db"
+        self.cookies = self._folder / "cookies"
+
+    def fill(self):
+        """Filling takes minutes, so the store is kept for the next run. Its sessions end after a week, and a program that
+        was built since may write them in another way."""
+        done = self._folder / "filled"
+        since = max(self._seed.stat().st_mtime, time.time() - 5 * 86_400)
+        if done.exists() and done.stat().st_mtime >= since:
+            return
+        for old in self._folder.glob("*"):
+            old.unlink()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run([self._seed, self.database, str(self.sessions), self.cookies, str(self._cookies)], check=True)
+        done.touch()
+
+
 class WithSessions(Linkgate):
-    """A store that has been filled before, and cookies of some of its sessions, which are used in turn."""
+    """A gateway with a store that has been filled before, of whose sessions some are used in turn."""
 
     modes = frozenset({"sessions"})
     identity = ("x-forwarded-email", None)
 
-    def __init__(self, options, sessions, in_use):
-        super().__init__(options.linkgate)
-        self.name = f"linkgate with {sessions} session{'s' if sessions > 1 else ''}"
-        self._seed = options.program("seed")
-        self._kept = options.kept / f"sessions-{sessions}"
-        self._sessions, self._in_use = sessions, in_use
+    def __init__(self, binary, filled, in_use):
+        super().__init__(binary)
+        self.name = f"linkgate with {filled.sessions} session{'s' if filled.sessions > 1 else ''}, {in_use} in use"
+        self._filled, self.in_use = filled, in_use
 
     def database(self):
-        return self._kept / "linkgate.db"
+        return self._filled.database
 
     def cookies(self):
-        return self._kept / "cookies"
+        return self._filled.cookies
 
     def launch(self, setting):
-        # Filling takes minutes, so the store is kept for the next run. Its sessions end after a week, and a program that
-        # was built since may write them in another way.
-        done = self._kept / "filled"
-        since = max(self._seed.stat().st_mtime, time.time() - 5 * 86_400)
-        if not done.exists() or done.stat().st_mtime < since:
-            for old in self._kept.glob("*"):
-                old.unlink()
-            self._kept.mkdir(parents=True, exist_ok=True)
-            subprocess.run([self._seed, self.database(), str(self._sessions), self.cookies(), str(self._in_use)], check=True)
-            done.touch()
+        self._filled.fill()
         super().launch(setting)
 
     def credential(self):
@@ -241,11 +254,13 @@ def _field(page, name):
 
 
 def peers(options):
+    one, million = Filled(options, 1, 1), Filled(options, 1_000_000, 100_000)
     return [
         Linkgate(options.linkgate),
         WithAccessLog(options.linkgate),
         *(WithRoutes(options.linkgate, routes) for routes in (1, 10, 100)),
-        WithSessions(options, 1, 1),
-        WithSessions(options, 1_000_000, 100_000),
+        WithSessions(options.linkgate, one, 1),
+        # The first two tell what a store costs by its size; the others what visitors cost who share connections.
+        *(WithSessions(options.linkgate, million, in_use) for in_use in (1, 64, 100_000)),
         SigningIn(options),
     ]
