@@ -49,6 +49,9 @@ async function startSilentApplication() {
   return { url: `http://127.0.0.1:${server.address().port}`, close };
 }
 
+/** How long a session of the kind `idle` may rest. */
+export const IDLE_TIMEOUT_MS = 2_000;
+
 /** A path whose name makes an assertion about it too long to be sent. */
 export const UNSIGNABLE = `/${"x".repeat(8_300)}`;
 
@@ -105,7 +108,7 @@ ${MANY_LINKS}`,
 [sign_in]
 ${MANY_LINKS}
 [session]
-idle_timeout = "2s"`,
+idle_timeout = "${IDLE_TIMEOUT_MS}ms"`,
   storeless: (nowhere) => `${ISSUER}
 [session]
 store = "redis://127.0.0.1:${nowhere}"`,
